@@ -1,0 +1,129 @@
+//! The one error type of the crate.
+//!
+//! Every variant says what was given, what was expected and, where it is not plain from that, what to do. The text
+//! is one line, so that a program can print it as it is.
+
+use std::path::{Path, PathBuf};
+
+/// Result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong. The display text is one line, meant for a person.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter of the method is out of its range.
+    #[error("{field} is {given}: expected {expected}")]
+    InvalidParameter {
+        /// Name of the field, as it is spelled in JSON and in the documentation.
+        field: &'static str,
+        /// The value that was given.
+        given: String,
+        /// The values that are accepted.
+        expected: &'static str,
+    },
+
+    /// Logits, outputs or engine do not fit each other.
+    #[error("{what} is {given}: expected {expected}")]
+    Shape {
+        /// The thing whose shape is wrong.
+        what: &'static str,
+        /// The shape, stride or length that was given.
+        given: String,
+        /// What would have fitted.
+        expected: String,
+    },
+
+    /// The score needs class statistics and none were given.
+    #[error("score {score} needs class statistics and none were given: calibrate them, or choose another score")]
+    StatisticsNeeded {
+        /// The score that asks for them.
+        score: String,
+    },
+
+    /// Class statistics contradict themselves or the logits.
+    #[error("class statistics: {problem}: expected {expected}")]
+    InvalidStatistics {
+        /// What is wrong.
+        problem: String,
+        /// What would be right.
+        expected: String,
+    },
+
+    /// Classes without statistics while the policy is [`MissingStatistics::Error`](crate::MissingStatistics::Error).
+    #[error(
+        "classes {classes:?} have no statistics (fewer than 2 pixels, or no variance): \
+         calibrate on more images, or let them use the pooled statistics"
+    )]
+    ClassesWithoutStatistics {
+        /// Train ids of those classes.
+        classes: Vec<usize>,
+    },
+
+    /// The operating system refused to read or write.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb: "read", "write", "create the folder".
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A file does not hold what its name or use promises.
+    #[error("{}: {problem}: expected {expected}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was found in it.
+        problem: String,
+        /// What it should hold.
+        expected: String,
+    },
+
+    /// The device that was asked for cannot be used.
+    #[error("device {device}: {problem}: {remedy}")]
+    Device {
+        /// The device as the caller named it.
+        device: String,
+        /// Why it cannot be used.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+
+    /// libtorch refused an operation.
+    #[error("libtorch could not {action}: {message}")]
+    Torch {
+        /// What was tried.
+        action: String,
+        /// First line of libtorch's own message.
+        message: String,
+    },
+
+    /// A metric is not defined on the given pixels.
+    #[error("{metric} is not defined: {problem}")]
+    UndefinedMetric {
+        /// Name of the metric.
+        metric: &'static str,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] at `path`.
+    pub fn io(path: impl AsRef<Path>, action: &'static str, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_owned(), action, source }
+    }
+
+    /// An [`Error::File`] at `path`.
+    pub fn file(path: impl AsRef<Path>, problem: impl ToString, expected: impl ToString) -> Self {
+        Self::File {
+            path: path.as_ref().to_owned(),
+            problem: problem.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! x
+
+mod error;
+pub use error::{Error, Result};
