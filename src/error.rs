@@ -35,7 +35,9 @@ pub enum Error {
     },
 
     /// The score needs class statistics and none were given.
-    #[error("score {score} needs class statistics and none were given: calibrate them, or choose another score")]
+    #[error(
+        "score {score} needs class statistics and none were given: calibrate them, or choose another score"
+    )]
     StatisticsNeeded {
         /// The score that asks for them.
         score: String,
