@@ -2,12 +2,16 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+mod cpu;
+mod engine;
 mod error;
 mod logits;
 mod operating_points;
 mod params;
+pub mod reference;
 mod statistics;
 
+pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};
 pub use error::{Error, Result};
 pub use logits::{ElementType, Layout, Logits, LogitsData, LogitsShape, Size};
 pub use operating_points::{OperatingPoint, OperatingPoints, ScoreHistogram};

@@ -345,7 +345,7 @@ impl ClassStatistics {
     }
 
     /// Mean and variance over all pixels of all classes. Without counts every usable class weighs the same.
-    fn pooled(&self) -> Result<(f64, f64)> {
+    pub(crate) fn pooled(&self) -> Result<(f64, f64)> {
         let mut pool = MomentAccumulator::default();
         let accumulators: Option<Vec<_>> = self.classes.iter().map(ClassMoments::accumulator).collect();
         let (mean, variance) = match accumulators {

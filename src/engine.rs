@@ -1,0 +1,300 @@
+//! The engine: built once for a device, parameters, statistics and a maximum shape, then fed with logits frame by frame.
+//!
+//! Building validates and allocates; submitting a frame checks shapes and runs the stages, and allocates nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use half::f16;
+use ndarray::ArrayView3;
+
+use crate::cpu::CpuEngine;
+use crate::logits::{Logits, LogitsShape, Size};
+use crate::statistics::ClassStatistics;
+use crate::{Error, Params, Result};
+
+/// Where an engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Device {
+    /// The host's processor, with rayon's threads.
+    #[default]
+    Cpu,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+        }
+    }
+}
+
+/// The largest batch that an engine accepts: each dimension of a frame may be anything up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Images in a batch.
+    pub batch: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Rows and columns of the logits.
+    pub logits: Size,
+    /// Rows and columns of the result.
+    pub output: Size,
+}
+
+impl Capacity {
+    /// Room for logits of `shape`, with results of `output` size.
+    pub fn of(shape: LogitsShape, output: Size) -> Self {
+        Self { batch: shape.batch, classes: shape.classes, logits: shape.size, output }
+    }
+}
+
+/// Memory for anomaly scores, N x H x W.
+#[derive(Debug)]
+pub enum ScoreMut<'a> {
+    /// float32.
+    F32(&'a mut [f32]),
+    /// float16: the float32 result, rounded.
+    F16(&'a mut [f16]),
+}
+
+impl ScoreMut<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(score) => score.len(),
+            Self::F16(score) => score.len(),
+        }
+    }
+}
+
+/// Memory that the caller owns, for the result of one batch.
+#[derive(Debug)]
+pub struct AnomalyMapMut<'a> {
+    /// Rows and columns of the result.
+    pub size: Size,
+    /// Anomaly scores, N x H x W: higher is more anomalous.
+    pub score: ScoreMut<'a>,
+    /// Predicted classes, N x H x W.
+    pub prediction: &'a mut [u8],
+    /// Pixels of each image with a logit that is not finite, N.
+    pub non_finite: &'a mut [u64],
+}
+
+/// The result of one batch, in the engine's own memory until the next call.
+#[derive(Clone, Copy, Debug)]
+pub struct AnomalyMap<'a> {
+    /// Anomaly scores, N x H x W: higher is more anomalous.
+    pub score: ArrayView3<'a, f32>,
+    /// Predicted classes, N x H x W.
+    pub prediction: ArrayView3<'a, u8>,
+    /// Pixels of each image with a logit that is not finite, N.
+    pub non_finite: &'a [u64],
+}
+
+/// Time that the stages took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTimings {
+    /// Upsampling, prediction and score.
+    pub standardize: Duration,
+    /// Boundary suppression.
+    pub suppress: Duration,
+    /// Smoothing.
+    pub smooth: Duration,
+}
+
+/// What construction found that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// These classes have no usable statistics, and are standardized by the policy for missing ones.
+    ClassesWithoutStatistics {
+        /// Train ids.
+        classes: Vec<usize>,
+        /// True when the pooled statistics of all classes stand in; false when NaN or infinity propagates.
+        pooled: bool,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::ClassesWithoutStatistics { classes, pooled } = self;
+        let effect =
+            if *pooled { "standardized with the pooled ones" } else { "their scores are not finite" };
+        write!(f, "classes {classes:?} have no usable statistics: {effect}")
+    }
+}
+
+/// Turns logits into anomaly maps.
+///
+/// ```
+/// use sml::{Capacity, ClassStatistics, Device, Engine, Layout, Logits, LogitsShape, Params, Size};
+///
+/// let statistics = ClassStatistics::from_json(r#"{"mean": [5.0, 6.0], "variance": [1.0, 4.0]}"#)?;
+/// let shape = LogitsShape::new(1, 2, 3, 4)?;
+/// let size = Size::new(12, 16);
+/// let mut engine =
+///     Engine::new(Device::Cpu, Params::default(), Some(&statistics), Capacity::of(shape, size))?;
+///
+/// let elements: Vec<f32> = (0..24).map(|i| i as f32 / 4.0).collect();
+/// let map = engine.submit(&Logits::packed(&elements[..], shape, Layout::Nchw)?, size)?;
+/// assert_eq!(map.score.dim(), (1, 12, 16));
+/// assert!(map.prediction.iter().all(|&class| class == 1));
+/// # Ok::<(), sml::Error>(())
+/// ```
+pub struct Engine {
+    params: Params,
+    /// Classes that the statistics are for, when the score needs them.
+    statistics_classes: Option<usize>,
+    capacity: Capacity,
+    warnings: Vec<Warning>,
+    backend: CpuEngine,
+    score: Vec<f32>,
+    prediction: Vec<u8>,
+    non_finite: Vec<u64>,
+}
+
+impl Engine {
+    /// An engine for batches of up to `capacity`. Statistics are needed by [`Score::Sml`](crate::Score::Sml) alone.
+    ///
+    /// # Errors
+    /// When a dimension of `capacity` is 0 or too large, the score needs statistics that are not given or have another
+    /// number of classes, or classes without statistics are an error by `params.missing`.
+    pub fn new(
+        device: Device,
+        params: Params,
+        statistics: Option<&ClassStatistics>,
+        capacity: Capacity,
+    ) -> Result<Self> {
+        let Device::Cpu = device;
+        check_capacity(capacity)?;
+        let statistics = statistics.filter(|_| params.score.needs_statistics());
+        if params.score.needs_statistics() && statistics.is_none() {
+            return Err(Error::StatisticsNeeded { score: params.score.to_string() });
+        }
+        if let Some(classes) = statistics.map(|s| s.classes().len()).filter(|&n| n != capacity.classes) {
+            return Err(different_classes(classes, capacity.classes));
+        }
+        let standardization = statistics.map(|s| s.standardization(params.missing)).transpose()?;
+        let without = standardization.as_ref().map(|s| s.without_statistics.clone()).unwrap_or_default();
+        let pooled = params.missing == crate::MissingStatistics::Pooled;
+        let warning =
+            (!without.is_empty()).then_some(Warning::ClassesWithoutStatistics { classes: without, pooled });
+        let pixels = capacity.batch * capacity.output.pixels();
+        Ok(Self {
+            params,
+            statistics_classes: statistics.map(|s| s.classes().len()),
+            capacity,
+            warnings: warning.into_iter().collect(),
+            backend: CpuEngine::new(params, standardization, capacity),
+            score: vec![0.0; pixels],
+            prediction: vec![0; pixels],
+            non_finite: vec![0; capacity.batch],
+        })
+    }
+
+    /// Runs all stages on a batch of logits, upsampled to `size` where it differs from theirs. The result lies in
+    /// the engine's memory.
+    ///
+    /// # Errors
+    /// When the batch exceeds the engine's capacity or has another number of classes than the statistics.
+    pub fn submit(&mut self, logits: &Logits<'_>, size: Size) -> Result<AnomalyMap<'_>> {
+        self.check(logits, size)?;
+        let batch = logits.shape().batch;
+        let pixels = batch * size.pixels();
+        let score = &mut self.score[..pixels];
+        let prediction = &mut self.prediction[..pixels];
+        let non_finite = &mut self.non_finite[..batch];
+        self.backend.submit(logits, size, ScoreMut::F32(score), prediction, non_finite)?;
+        let dimensions = (batch, size.height, size.width);
+        Ok(AnomalyMap {
+            score: view(score, dimensions)?,
+            prediction: view(prediction, dimensions)?,
+            non_finite,
+        })
+    }
+
+    /// As [`Engine::submit`], with the result written into the caller's memory.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`], and when an output does not have exactly the result's number of elements.
+    pub fn submit_into(&mut self, logits: &Logits<'_>, output: AnomalyMapMut<'_>) -> Result<()> {
+        self.check(logits, output.size)?;
+        let batch = logits.shape().batch;
+        let pixels = batch * output.size.pixels();
+        let lengths = [
+            ("number of anomaly scores", output.score.len(), pixels),
+            ("number of predictions", output.prediction.len(), pixels),
+            ("number of counts of non-finite pixels", output.non_finite.len(), batch),
+        ];
+        for (what, given, expected) in lengths {
+            if given != expected {
+                let expected = format!("{expected} for {batch} images of {}", output.size);
+                return Err(Error::Shape { what, given: given.to_string(), expected });
+            }
+        }
+        self.backend.submit(logits, output.size, output.score, output.prediction, output.non_finite)
+    }
+
+    /// The engine's parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The largest batch that it accepts.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// What construction found that a person should know.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Time that the stages of the latest batch took.
+    pub fn timings(&self) -> StageTimings {
+        self.backend.timings()
+    }
+
+    fn check(&self, logits: &Logits<'_>, size: Size) -> Result<()> {
+        let (shape, capacity) = (logits.shape(), self.capacity);
+        if let Some(classes) = self.statistics_classes.filter(|&classes| classes != shape.classes) {
+            return Err(different_classes(classes, shape.classes));
+        }
+        let dimensions = [
+            ("batch of the logits", shape.batch, capacity.batch),
+            ("number of classes", shape.classes, capacity.classes),
+            ("height of the logits", shape.size.height, capacity.logits.height),
+            ("width of the logits", shape.size.width, capacity.logits.width),
+            ("height of the result", size.height, capacity.output.height),
+            ("width of the result", size.width, capacity.output.width),
+        ];
+        for (what, given, most) in dimensions {
+            if given == 0 || given > most {
+                let expected = format!("1 to {most}, the capacity that the engine was built with");
+                return Err(Error::Shape { what, given: given.to_string(), expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn view<T>(data: &[T], dimensions: (usize, usize, usize)) -> Result<ArrayView3<'_, T>> {
+    ArrayView3::from_shape(dimensions, data).map_err(|error| Error::Shape {
+        what: "result",
+        given: error.to_string(),
+        expected: format!("{dimensions:?}"),
+    })
+}
+
+fn check_capacity(capacity: Capacity) -> Result<()> {
+    LogitsShape::new(capacity.batch, capacity.classes, capacity.logits.height, capacity.logits.width)?;
+    LogitsShape::new(capacity.batch, 1, capacity.output.height, capacity.output.width)?;
+    Ok(())
+}
+
+fn different_classes(statistics: usize, logits: usize) -> Error {
+    Error::InvalidStatistics {
+        problem: format!("{statistics} classes"),
+        expected: format!("{logits}, as the logits have"),
+    }
+}

@@ -1,0 +1,24 @@
+//! Where the test data lies, and what happens where it does not.
+//!
+//! `SML_DATA` names the folder; by default it is `../shared` beside the repository. A test that needs it and finds
+//! nothing prints that it is skipped, or fails when `SML_REQUIRE_DATA=1`.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+#[cfg(feature = "files")]
+pub mod golden;
+
+use std::path::{Path, PathBuf};
+
+/// The path of a piece of test data, or `None` (and a message) when it is not on this machine.
+pub fn path(relative: impl AsRef<Path>) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let folder = std::env::var_os("SML_DATA").map_or(beside, PathBuf::from);
+    let path = folder.join(relative);
+    if path.exists() {
+        return Some(path);
+    }
+    let required = std::env::var_os("SML_REQUIRE_DATA").is_some_and(|value| value == "1");
+    assert!(!required, "{} is missing and SML_REQUIRE_DATA=1", path.display());
+    println!("skipped: {} is not here (set SML_DATA to the folder of the test data)", path.display());
+    None
+}
