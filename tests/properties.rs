@@ -1,0 +1,252 @@
+//! Properties of the CPU engine on random inputs: it agrees with the float64 reference, and its result depends on
+//! nothing but the image and the parameters.
+
+use half::{bf16, f16};
+use ndarray::{Array4, Axis};
+use proptest::prelude::*;
+use sml::{
+    AnomalyMapMut, BorderLabels, Capacity, ClassMoments, ClassStatistics, Device, Engine, Layout, Logits,
+    LogitsShape, NonFinite, Params, Provenance, Replacement, Score, ScoreMut, Size, Smoothing, Suppression,
+    Temperature, reference,
+};
+
+/// A frame and all that is needed to run it.
+#[derive(Clone, Debug)]
+struct Frame {
+    logits: Array4<f32>,
+    size: Size,
+    params: Params,
+    statistics: ClassStatistics,
+}
+
+impl Frame {
+    fn shape(&self) -> LogitsShape {
+        let (n, c, h, w) = self.logits.dim();
+        LogitsShape::new(n, c, h, w).unwrap()
+    }
+
+    fn engine(&self) -> Engine {
+        let capacity = Capacity::of(self.shape(), self.size);
+        Engine::new(Device::Cpu, self.params, Some(&self.statistics), capacity).unwrap()
+    }
+
+    /// Bits of the anomaly score, prediction, and counts of non-finite pixels.
+    fn run(&self, engine: &mut Engine) -> (Vec<u32>, Vec<u8>, Vec<u64>) {
+        let map = engine.submit(&Logits::try_from(self.logits.view()).unwrap(), self.size).unwrap();
+        let score = map.score.iter().map(|v| v.to_bits()).collect();
+        (score, map.prediction.iter().copied().collect(), map.non_finite.to_vec())
+    }
+}
+
+fn params() -> impl Strategy<Value = Params> {
+    let score = prop_oneof![
+        Just(Score::Msp),
+        Just(Score::MaxLogit),
+        Just(Score::Sml),
+        Just(Score::Entropy),
+        (0.2_f32..5.0).prop_map(|t| Score::Energy(Temperature::new(t).unwrap())),
+    ];
+    let suppression = (0_u8..=6, 1_u8..=4).prop_map(|(n, k)| Suppression::new(n * k, k).unwrap());
+    let smoothing = (0_u8..=4, 0.3_f32..3.0, 1_u8..=7)
+        .prop_map(|(radius, sigma, dilation)| Smoothing::new(2 * radius + 1, sigma, dilation).unwrap());
+    let border = prop_oneof![Just(BorderLabels::Ignore), Just(BorderLabels::One)];
+    (
+        score,
+        proptest::option::weighted(0.8, suppression),
+        proptest::option::weighted(0.8, smoothing),
+        border,
+        any::<bool>(),
+    )
+        .prop_map(|(score, suppression, smoothing, border_labels, align_corners)| Params {
+            score,
+            suppression,
+            smoothing,
+            border_labels,
+            align_corners,
+            ..Params::default()
+        })
+}
+
+/// Logits as smooth as a network's, so that there are regions as well as boundaries.
+fn logits(n: usize, c: usize, h: usize, w: usize, seed: u64) -> Array4<f32> {
+    let mix = |mut z: u64| {
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as f64 / u64::MAX as f64
+    };
+    let noise =
+        |i: u64, j: u64| mix(seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(j));
+    Array4::from_shape_fn((n, c, h, w), |(n, c, y, x)| {
+        let region = (n * 64 + c) as u64;
+        let wave = (y as f64 * (0.1 + noise(region, 1)) + noise(region, 2) * 6.0).sin()
+            + (x as f64 * (0.1 + noise(region, 3)) + noise(region, 4) * 6.0).cos();
+        (4.0 + 3.0 * wave + 0.1 * noise(region, 5 + (y * w + x) as u64)) as f32
+    })
+}
+
+fn statistics(classes: usize, seed: u64) -> ClassStatistics {
+    let moments = (0..classes).map(|class| ClassMoments {
+        count: Some(100 + class as u64),
+        mean: Some(4.0 + ((seed >> (class % 32)) % 7) as f64),
+        variance: Some(0.5 + ((seed >> (class % 16)) % 5) as f64),
+    });
+    ClassStatistics::new(moments.collect(), Provenance::default()).unwrap()
+}
+
+fn frames() -> impl Strategy<Value = Frame> {
+    let shape = (1_usize..=2, 1_usize..=9, 1_usize..=14, 1_usize..=40, any::<u64>());
+    let size = proptest::option::of((1_usize..=30, 1_usize..=40));
+    (shape, size, params()).prop_map(|((n, c, h, w, seed), size, params)| Frame {
+        logits: logits(n, c, h, w, seed),
+        size: size.map_or(Size::new(h, w), |(height, width)| Size::new(height, width)),
+        params,
+        statistics: statistics(c, seed),
+    })
+}
+
+/// Pixels of the upsampled float64 logits whose two best classes are so near that rounding may swap them.
+fn has_near_ties(frame: &Frame) -> bool {
+    let exact = frame.logits.mapv(f64::from);
+    let upsampled = reference::upsample(exact.view(), frame.size, frame.params.align_corners);
+    let near = |lane: ndarray::ArrayView1<'_, f64>| {
+        let mut values = lane.to_vec();
+        values.sort_by(f64::total_cmp);
+        values.len() > 1 && values[values.len() - 1] - values[values.len() - 2] < 3e-4
+    };
+    upsampled.lanes(Axis(1)).into_iter().any(near)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn engine_agrees_with_the_reference(frame in frames()) {
+        prop_assume!(!has_near_ties(&frame));
+        let exact = frame.logits.mapv(f64::from);
+        let want = reference::stages(exact.view(), &frame.params, Some(&frame.statistics), frame.size).unwrap();
+        let mut engine = frame.engine();
+        let map = engine.submit(&Logits::try_from(frame.logits.view()).unwrap(), frame.size).unwrap();
+        prop_assert_eq!(map.prediction, want.prediction.view());
+        prop_assert_eq!(map.non_finite, &want.non_finite[..]);
+        let scale = want.standardized.iter().fold(1.0_f64, |scale, v| scale.max(v.abs()));
+        for (got, want) in map.score.iter().zip(&want.smoothed) {
+            let error = (f64::from(*got) + want).abs();
+            prop_assert!(error <= 3e-6 * scale, "score {} instead of {}", got, -want);
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit(frame in frames(), threads in 1_usize..=5) {
+        let want = frame.run(&mut frame.engine());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let got = pool.install(|| frame.run(&mut frame.engine()));
+        prop_assert_eq!(got, want);
+    }
+
+    #[test]
+    fn an_image_is_the_same_alone_and_in_a_batch(frame in frames()) {
+        let (score, prediction, _) = frame.run(&mut frame.engine());
+        let pixels = frame.size.pixels();
+        for (n, image) in frame.logits.axis_iter(Axis(0)).enumerate() {
+            let alone = Frame { logits: image.insert_axis(Axis(0)).to_owned(), ..frame.clone() };
+            let (alone_score, alone_prediction, _) = alone.run(&mut alone.engine());
+            prop_assert_eq!(&alone_score[..], &score[n * pixels..(n + 1) * pixels]);
+            prop_assert_eq!(&alone_prediction[..], &prediction[n * pixels..(n + 1) * pixels]);
+        }
+    }
+
+    #[test]
+    fn an_engine_forgets_the_frames_before(first in frames(), second in frames()) {
+        let classes = first.shape().classes;
+        let second = Frame {
+            logits: second.logits.slice(ndarray::s![.., ..second.shape().classes.min(classes), .., ..]).to_owned(),
+            params: first.params,
+            statistics: first.statistics.clone(),
+            ..second
+        };
+        prop_assume!(second.shape().classes == classes);
+        let capacity = Capacity {
+            batch: 2,
+            classes,
+            logits: Size::new(14, 40),
+            output: Size::new(30, 40),
+        };
+        let mut engine = Engine::new(Device::Cpu, first.params, Some(&first.statistics), capacity).unwrap();
+        first.run(&mut engine);
+        prop_assert_eq!(second.run(&mut engine), second.run(&mut second.engine()));
+    }
+
+    #[test]
+    fn layouts_and_narrow_types_agree_with_packed_float32(frame in frames()) {
+        let half = frame.logits.mapv(f16::from_f32);
+        let brain = frame.logits.mapv(bf16::from_f32);
+        let channels_last = |array: &Array4<f16>| {
+            array.view().permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()
+        };
+        let nhwc = channels_last(&half);
+        let widened = Frame { logits: half.mapv(f16::to_f32), ..frame.clone() };
+        let want = widened.run(&mut widened.engine()).0;
+        let bits = |logits: Logits<'_>| -> Vec<u32> {
+            frame.engine().submit(&logits, frame.size).unwrap().score.iter().map(|v| v.to_bits()).collect()
+        };
+        let shape = frame.shape();
+        prop_assert_eq!(&bits(Logits::packed(half.as_slice().unwrap(), shape, Layout::Nchw).unwrap()), &want);
+        prop_assert_eq!(&bits(Logits::packed(nhwc.as_slice().unwrap(), shape, Layout::Nhwc).unwrap()), &want);
+        let permuted = Logits::try_from(nhwc.view().permuted_axes([0, 3, 1, 2])).unwrap();
+        prop_assert_eq!(&bits(permuted), &want);
+        let widened = Frame { logits: brain.mapv(bf16::to_f32), ..frame.clone() };
+        let want = widened.run(&mut widened.engine()).0;
+        prop_assert_eq!(&bits(Logits::try_from(brain.view()).unwrap()), &want);
+    }
+
+    #[test]
+    fn broken_logits_are_counted_and_replaced(
+        frame in frames(),
+        broken in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..3), 1..6),
+        replace in any::<bool>(),
+    ) {
+        let mut frame = frame;
+        frame.size = frame.shape().size;
+        if replace {
+            frame.params.non_finite = NonFinite::Replace(Replacement::default());
+        }
+        for (at, kind) in broken {
+            let elements = frame.logits.as_slice_mut().unwrap();
+            let at = at.index(elements.len());
+            elements[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][kind];
+        }
+        prop_assume!(!has_near_ties(&frame));
+        let exact = frame.logits.mapv(f64::from);
+        let want = reference::stages(exact.view(), &frame.params, Some(&frame.statistics), frame.size).unwrap();
+        let mut engine = frame.engine();
+        let map = engine.submit(&Logits::try_from(frame.logits.view()).unwrap(), frame.size).unwrap();
+        prop_assert_eq!(map.non_finite, &want.non_finite[..]);
+        prop_assert_eq!(map.prediction, want.prediction.view());
+        if replace {
+            prop_assert!(map.score.iter().all(|v| v.is_finite()));
+        }
+        let scale = want.standardized.iter().filter(|v| v.is_finite()).fold(10.0_f64, |s, v| s.max(v.abs()));
+        for (got, want) in map.score.iter().zip(&want.smoothed) {
+            let (got, want) = (f64::from(*got), -want);
+            let same = got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= 3e-6 * scale;
+            prop_assert!(same, "score {} instead of {}", got, want);
+        }
+    }
+
+    #[test]
+    fn results_go_into_the_callers_memory(frame in frames()) {
+        let (bits, prediction, non_finite) = frame.run(&mut frame.engine());
+        let mut score = vec![f16::NAN; bits.len()];
+        let (mut classes, mut counts) = (vec![255; bits.len()], vec![99; non_finite.len()]);
+        let output = AnomalyMapMut {
+            size: frame.size,
+            score: ScoreMut::F16(&mut score),
+            prediction: &mut classes,
+            non_finite: &mut counts,
+        };
+        frame.engine().submit_into(&Logits::try_from(frame.logits.view()).unwrap(), output).unwrap();
+        let rounded: Vec<f16> = bits.iter().map(|&bits| f16::from_f32(f32::from_bits(bits))).collect();
+        prop_assert_eq!(score, rounded);
+        prop_assert_eq!((classes, counts), (prediction, non_finite));
+    }
+}
