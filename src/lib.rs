@@ -6,6 +6,7 @@ mod cpu;
 mod engine;
 mod error;
 mod logits;
+pub mod metrics;
 mod operating_points;
 mod params;
 pub mod reference;
