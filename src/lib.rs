@@ -10,6 +10,8 @@ pub mod metrics;
 mod operating_points;
 mod params;
 pub mod reference;
+#[cfg(feature = "files")]
+pub mod render;
 mod statistics;
 
 pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};

@@ -50,7 +50,7 @@ pub struct AnomalyMetrics {
     pub ignored: u64,
 }
 
-/// Anomaly scores with their labels, collected over any number of images.
+/// Anomaly scores with their labels, collected over any number of images. Takes 4 bytes of memory a labelled pixel.
 ///
 /// ```
 /// use sml::metrics::PixelScores;
