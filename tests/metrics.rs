@@ -1,6 +1,11 @@
 //! The metrics against the stored official values, and against a literal quadratic definition on random scores.
 
-#![allow(clippy::expect_used, reason = "functions that tests share fail as tests do")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "functions that tests share fail as tests do"
+)]
 
 #[cfg(feature = "files")]
 mod data;
