@@ -6,9 +6,12 @@ mod cpu;
 mod engine;
 mod error;
 mod logits;
+pub mod metrics;
 mod operating_points;
 mod params;
 pub mod reference;
+#[cfg(feature = "files")]
+pub mod render;
 mod statistics;
 
 pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};
