@@ -10,6 +10,8 @@ mod operating_points;
 mod params;
 pub mod reference;
 mod statistics;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};
 pub use error::{Error, Result};
