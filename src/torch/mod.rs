@@ -13,7 +13,7 @@ mod weights;
 pub use backbone::Backbone;
 pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
-pub use preprocessing::{ChannelOrder, InputSize, Preprocessing};
+pub use preprocessing::{ChannelOrder, Preprocessing};
 pub use weights::{load_weights, serialize_weights, sha256_hex};
 
 use tch::TchError;

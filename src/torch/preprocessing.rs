@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{DabNet, torch_error};
-use crate::{Error, Result};
+use crate::{Error, Result, Size};
 
 /// Order of the three colour channels that a network was trained with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,22 +20,12 @@ pub enum ChannelOrder {
     Bgr,
 }
 
-/// Height and width in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InputSize {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
 /// What a network expects of its input: value = (pixel * scale - mean) / std, by channel in the network's own order,
 /// with pixels in 0..=255.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocessing {
     /// Size that every picture is brought to; `None` keeps the picture's own.
-    pub input_size: Option<InputSize>,
+    pub input_size: Option<Size>,
     /// Without `input_size`: sides that are not multiples of this are enlarged to the next one.
     pub multiple: usize,
     /// Order of the channels.
@@ -63,9 +53,9 @@ impl Preprocessing {
     }
 
     /// Size of the network's input for a picture of the given size.
-    pub fn size_for(&self, height: usize, width: usize) -> InputSize {
+    pub fn size_for(&self, height: usize, width: usize) -> Size {
         let next = |side: usize| side.next_multiple_of(self.multiple.max(1));
-        self.input_size.unwrap_or(InputSize { height: next(height), width: next(width) })
+        self.input_size.unwrap_or(Size { height: next(height), width: next(width) })
     }
 
     /// The input tensor 1 x 3 x H x W, float32 on `device`.
@@ -94,7 +84,7 @@ impl Preprocessing {
         &self,
         pixels: &[u8],
         [height, width]: [usize; 2],
-        size: InputSize,
+        size: Size,
         device: Device,
     ) -> Result<Tensor, TchError> {
         let rows = Tensor::f_from_data_size(pixels, &[1, height as i64, width as i64, 3], Kind::Uint8)?;
@@ -102,7 +92,7 @@ impl Preprocessing {
         if self.channel_order == ChannelOrder::Bgr {
             planes = planes.f_flip([1])?;
         }
-        if size != (InputSize { height, width }) {
+        if size != (Size { height, width }) {
             let target = [size.height as i64, size.width as i64];
             planes = planes.f_internal_upsample_bilinear2d_aa(target, false, None, None)?;
         }
