@@ -10,7 +10,7 @@ use crate::samples::{HEIGHT, Purpose, WIDTH, scene_seed};
 use crate::scene;
 
 /// Test scenes that are written.
-const TEST_SCENES: u64 = 8;
+const TEST_SCENES: u64 = 10;
 
 /// Creates `folder` and those above it.
 pub fn create_folder(folder: &Path) -> Result<()> {

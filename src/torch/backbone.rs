@@ -50,11 +50,11 @@ pub trait Backbone {
     ///
     /// # Errors
     /// [`Error::Shape`] when `input` has another rank, channel count or device, or when the network's output is not of
-    /// rank 4 with one channel a class name; [`Error::Torch`] when libtorch fails.
+    /// rank 4 with one channel a class name and of the stated stride; [`Error::Torch`] when libtorch fails.
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         check_input(input, self.device())?;
         let logits = tch::no_grad(|| self.logits(input))?;
-        check_logits(&logits, input, self.class_names().len())?;
+        check_logits(&logits, input, self.class_names().len(), self.output_stride())?;
         Ok(logits)
     }
 }
@@ -79,7 +79,7 @@ fn check_input(input: &Tensor, device: Device) -> Result<()> {
     Ok(())
 }
 
-fn check_logits(logits: &Tensor, input: &Tensor, classes: usize) -> Result<()> {
+fn check_logits(logits: &Tensor, input: &Tensor, classes: usize, stride: usize) -> Result<()> {
     let (size, batch) = (logits.size(), input.size()[0]);
     let wrong = |what, given, expected: String| Err(Error::Shape { what, given, expected });
     if !matches!(size[..], [n, _, h, w] if n == batch && h > 0 && w > 0) {
@@ -88,6 +88,17 @@ fn check_logits(logits: &Tensor, input: &Tensor, classes: usize) -> Result<()> {
     if size[1] != classes as i64 {
         let given = format!("{} channels", size[1]);
         return wrong("the backbone's output", given, format!("one for each of the {classes} class names"));
+    }
+    // Networks round a side up or down, or count its corners; that is within one of the quotient.
+    let fits = |input: i64, output: i64| (input / stride as i64 - output).abs() <= 1;
+    let sides = input.size();
+    if !fits(sides[2], size[2]) || !fits(sides[3], size[3]) {
+        let given = format!("{}x{} for an input of {}x{}", size[2], size[3], sides[2], sides[3]);
+        return wrong(
+            "the size of the backbone's output",
+            given,
+            format!("1/{stride} of the input, its output stride"),
+        );
     }
     let kind = logits.f_kind().map_err(torch_error("tell the element type of the logits"))?;
     if !matches!(kind, Kind::Float | Kind::Half | Kind::BFloat16) {

@@ -1,19 +1,23 @@
 //! Backbones on libtorch.
 //!
 //! A [`Backbone`] turns a picture into logits at the network's own resolution: [`DabNetBackbone`] is DABNet written in
-//! tch, with weights from `.safetensors`.
+//! tch, with weights from `.safetensors`; [`TorchScriptBackbone`] runs any TorchScript module that a sidecar describes.
 //! Every call into libtorch is a fallible one, so that an exception in C++ becomes [`Error::Torch`], never a panic.
 
 mod backbone;
 mod dabnet;
 mod dabnet_backbone;
 mod preprocessing;
+mod sidecar;
+mod torchscript;
 mod weights;
 
 pub use backbone::Backbone;
 pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
 pub use preprocessing::{ChannelOrder, Preprocessing};
+pub use sidecar::Sidecar;
+pub use torchscript::TorchScriptBackbone;
 pub use weights::{load_weights, serialize_weights, sha256_hex};
 
 use tch::TchError;
