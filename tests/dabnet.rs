@@ -1,5 +1,6 @@
 //! DABNet against logits and prediction of the published network, and its weights file against all that can be wrong.
 #![cfg(feature = "torch")]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! TorchScript modules as backbones: preprocessing by the sidecar, every kind of output, and all that can be wrong.
 #![cfg(feature = "torch")]
+#![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
