@@ -13,6 +13,8 @@ pub mod reference;
 #[cfg(feature = "files")]
 pub mod render;
 mod statistics;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};
 pub use error::{Error, Result};

@@ -1,0 +1,93 @@
+//! Backbones on libtorch.
+//!
+//! A [`Backbone`] turns a picture into logits at the network's own resolution: [`DabNetBackbone`] is DABNet written in
+//! tch, with weights from `.safetensors`; [`TorchScriptBackbone`] runs any TorchScript module that a sidecar describes.
+//! Every call into libtorch is a fallible one, so that an exception in C++ becomes [`Error::Torch`], never a panic.
+
+mod backbone;
+mod dabnet;
+mod dabnet_backbone;
+mod preprocessing;
+mod sidecar;
+mod torchscript;
+mod weights;
+
+pub use backbone::Backbone;
+pub use dabnet::{DabNet, DabNetConfig};
+pub use dabnet_backbone::DabNetBackbone;
+pub use preprocessing::{ChannelOrder, Preprocessing};
+pub use sidecar::Sidecar;
+pub use torchscript::TorchScriptBackbone;
+pub use weights::{load_weights, serialize_weights, sha256_hex};
+
+use tch::TchError;
+
+use crate::Error;
+
+/// The 19 classes of Cityscapes in the order of their train ids.
+pub const CITYSCAPES_CLASSES: [&str; 19] = [
+    "road",
+    "sidewalk",
+    "building",
+    "wall",
+    "fence",
+    "pole",
+    "traffic light",
+    "traffic sign",
+    "vegetation",
+    "terrain",
+    "sky",
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+];
+
+/// An [`Error::Torch`] out of libtorch's exception, for use with `map_err`.
+pub fn torch_error(action: impl Into<String>) -> impl FnOnce(TchError) -> Error {
+    let action = action.into();
+    move |error| Error::Torch { action, message: telling_line(&error.to_string()) }
+}
+
+/// The one line of a C++ exception that says what happened.
+///
+/// That is the first one, except behind TorchScript's interpreter, whose text begins with a stack trace of the module's
+/// source and ends with the reason.
+fn telling_line(message: &str) -> String {
+    let message = message.trim_start_matches("Internal torch error: ");
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("no message");
+    if !first.contains("TorchScript interpreter") {
+        return first.to_owned();
+    }
+    let reason = lines.find(|line| line.starts_with("RuntimeError:") || line.starts_with("torch."));
+    reason.unwrap_or(first).trim_start_matches("RuntimeError: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::telling_line;
+
+    #[test]
+    fn the_first_line_of_an_exception_is_kept() {
+        let text = "Internal torch error: mat1 and mat2 shapes cannot be multiplied\nException raised from here\nframe #0";
+        assert_eq!(telling_line(text), "mat1 and mat2 shapes cannot be multiplied");
+    }
+
+    #[test]
+    fn the_reason_behind_an_interpreter_trace_is_kept() {
+        let text = "Internal torch error: The following operation failed in the TorchScript interpreter.\n\
+                    Traceback of TorchScript, serialized code (most recent call last):\n  File \"x.py\", line 5\n\
+                    \n  File \"<stdin>\", line 3, in forward\nRuntimeError: expected 3 channels\n";
+        assert_eq!(telling_line(text), "expected 3 channels");
+    }
+
+    #[test]
+    fn an_empty_exception_still_says_something() {
+        assert_eq!(telling_line(""), "no message");
+    }
+}

@@ -1,0 +1,123 @@
+//! The sidecar of a TorchScript module: `FILE.toml` beside `FILE.pt` states what the module's file cannot.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{ChannelOrder, Preprocessing};
+use crate::{Error, Result, Size};
+
+/// What a sidecar looks like, for the error of whoever has none yet.
+const EXAMPLE: &str = "a TOML file with channel_order = \"rgb\", scale = 0.00392156862745098, \
+                       mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225], output_stride = 8, \
+                       align_corners = false, class_names = [\"road\", ...] and, where the module takes one size only, \
+                       input_size = { height = 1024, width = 2048 }, each on a line of its own";
+
+/// How a TorchScript module wants its input and what its output means.
+///
+/// Every field must be stated but `input_size` and `input_multiple`: a wrong guess would not fail, it would only give
+/// bad maps.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sidecar {
+    /// The one size the module takes; every picture is resized to it.
+    input_size: Option<InputSize>,
+    /// Without `input_size`: sides must be multiples of this; `output_stride` if it is not stated.
+    input_multiple: Option<usize>,
+    /// Channel order the module was trained with.
+    channel_order: ChannelOrder,
+    /// Factor on the pixels 0..=255, for example 1/255.
+    scale: f64,
+    /// Subtracted after scaling, by channel in `channel_order`.
+    mean: [f64; 3],
+    /// Divisor after subtraction, by channel in `channel_order`.
+    std: [f64; 3],
+    /// Input sides over logit sides.
+    output_stride: usize,
+    /// Whether training upsampled the logits with corners aligned.
+    align_corners: bool,
+    /// One name a channel of the logits.
+    class_names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputSize {
+    height: usize,
+    width: usize,
+}
+
+impl Sidecar {
+    /// Reads and checks the sidecar `file`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is none (the text shows what to write), when it is not such TOML, or when a value is out
+    /// of range; [`Error::Io`] when it cannot be read.
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = match std::fs::read_to_string(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::file(file, "the module's sidecar is missing", EXAMPLE));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(Error::file(file, "not text in UTF-8", EXAMPLE));
+            }
+            read => read.map_err(|error| Error::io(file, "read", error))?,
+        };
+        let sidecar: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            Error::file(file, format!("line {line}: {}", error.message().replace('\n', " ")), EXAMPLE)
+        })?;
+        sidecar.check(file)?;
+        Ok(sidecar)
+    }
+
+    fn check(&self, file: &Path) -> Result<()> {
+        let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+        let rules = [
+            (self.scale.is_finite() && self.scale != 0.0, "scale", "a finite number other than 0"),
+            (finite(&self.mean), "mean", "three finite numbers"),
+            (finite(&self.std) && !self.std.contains(&0.0), "std", "three finite numbers other than 0"),
+            (self.output_stride > 0, "output_stride", "at least 1"),
+            (self.input_multiple != Some(0), "input_multiple", "at least 1"),
+            (
+                self.input_size.is_none_or(|size| size.height > 0 && size.width > 0),
+                "input_size",
+                "sides of at least 1",
+            ),
+            ((1..=255).contains(&self.class_names.len()), "class_names", "1 to 255 names"),
+        ];
+        match rules.into_iter().find(|&(kept, ..)| !kept) {
+            Some((_, field, expected)) => {
+                Err(Error::file(file, format!("{field} is out of range"), expected))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The part that concerns the module's input.
+    pub fn preprocessing(&self) -> Preprocessing {
+        Preprocessing {
+            input_size: self.input_size.map(|InputSize { height, width }| Size { height, width }),
+            multiple: self.input_multiple.unwrap_or(self.output_stride),
+            channel_order: self.channel_order,
+            scale: self.scale,
+            mean: self.mean,
+            std: self.std,
+        }
+    }
+
+    /// Input sides over logit sides.
+    pub fn output_stride(&self) -> usize {
+        self.output_stride
+    }
+
+    /// Whether training upsampled the logits with corners aligned.
+    pub fn align_corners(&self) -> bool {
+        self.align_corners
+    }
+
+    /// One name a channel of the logits.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+}
