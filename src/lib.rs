@@ -3,14 +3,22 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod device;
 mod engine;
 mod error;
+#[cfg(any(feature = "torch", feature = "cuda"))]
+mod loaded_library;
 mod logits;
 mod operating_points;
 mod params;
 pub mod reference;
 mod statistics;
+#[cfg(feature = "torch")]
+pub mod torch;
 
+pub use device::{ComputeCapability, DeviceRequest, Gpu};
 pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};
 pub use error::{Error, Result};
 pub use logits::{ElementType, Layout, Logits, LogitsData, LogitsShape, Size};
