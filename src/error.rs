@@ -104,6 +104,15 @@ pub enum Error {
         message: String,
     },
 
+    /// The CUDA driver or NVRTC refused an operation.
+    #[error("CUDA could not {action}: {message}")]
+    Cuda {
+        /// What was tried.
+        action: String,
+        /// What CUDA said, as one line.
+        message: String,
+    },
+
     /// A metric is not defined on the given pixels.
     #[error("{metric} is not defined: {problem}")]
     UndefinedMetric {

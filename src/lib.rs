@@ -1,10 +1,16 @@
 //! x
 
+pub mod cityscapes;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod device;
 mod engine;
 mod error;
+#[cfg(any(feature = "torch", feature = "cuda"))]
+mod loaded_library;
 mod logits;
 pub mod metrics;
 mod operating_points;
@@ -16,6 +22,7 @@ mod statistics;
 #[cfg(feature = "torch")]
 pub mod torch;
 
+pub use device::{ComputeCapability, DeviceRequest, Gpu};
 pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};
 pub use error::{Error, Result};
 pub use logits::{ElementType, Layout, Logits, LogitsData, LogitsShape, Size};

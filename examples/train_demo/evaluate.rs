@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use image::RgbImage;
-use sml::torch::{CITYSCAPES_CLASSES, DabNet, Preprocessing, sha256_hex, torch_error};
-use sml::{Error, Provenance, Result, StatisticsAccumulator};
+use sml::torch::{DabNet, Preprocessing, sha256_hex, torch_error};
+use sml::{Error, Provenance, Result, StatisticsAccumulator, cityscapes};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::files;
 use crate::samples::{HEIGHT, Purpose, WIDTH, normal_scene};
 
-const CLASSES: usize = CITYSCAPES_CLASSES.len();
+const CLASSES: usize = cityscapes::CLASSES.len();
 /// Scenes of the validation after training.
 const VALIDATION_SCENES: u64 = 40;
 /// Scenes of which the class statistics are measured.
@@ -76,7 +76,7 @@ impl Confusion {
     fn to_csv(&self) -> String {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
         let mut csv = "class,labelled_pixels,iou\n".to_owned();
-        for (class, name) in CITYSCAPES_CLASSES.iter().enumerate() {
+        for (class, name) in cityscapes::class_names().iter().enumerate() {
             // Writing to a String cannot fail.
             let _ = writeln!(csv, "{name},{},{}", self.labelled(class), number(self.iou(class)));
         }
@@ -116,7 +116,7 @@ pub fn write_reports(network: &DabNet, seed: u64, weights: &Path, folder: &Path)
         model: Some("demo: DABNet, half width, trained on synthetic scenes".to_owned()),
         model_sha256: Some(sha256_hex(&bytes)),
         conditioned_on: Some("predicted class".to_owned()),
-        class_names: CITYSCAPES_CLASSES.map(str::to_owned).to_vec(),
+        class_names: cityscapes::class_names(),
         ..Provenance::default()
     });
     files::write(&folder.join("demo_statistics.json"), statistics.to_json().as_bytes())

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use sml::torch::{CITYSCAPES_CLASSES, DabNet, DabNetConfig, serialize_weights, torch_error};
-use sml::{Error, Result};
+use sml::torch::{DabNet, DabNetConfig, serialize_weights, torch_error};
+use sml::{Error, Result, cityscapes};
 use tch::nn::{AdamW, Optimizer, OptimizerConfig, VarStore};
 use tch::{Device, Reduction, TchError, Tensor};
 
@@ -167,7 +167,7 @@ fn learning_rate(step: u64, progress: f64) -> f64 {
 /// Weight of each class in the loss, 1 / ln(1.1 + frequency): rare classes weigh up to about ten, a class that covers
 /// half of all pixels about two (Paszke et al., "ENet", 2016, section 5.2, with their c raised from 1.02).
 fn class_weights(seed: u64) -> Result<Tensor> {
-    let mut counts = [0_u64; CITYSCAPES_CLASSES.len()];
+    let mut counts = [0_u64; cityscapes::CLASSES.len()];
     for index in 0..COUNTED_SCENES {
         for &label in normal_scene(seed, Purpose::Training, index).1.as_raw() {
             if let Some(count) = counts.get_mut(usize::from(label)) {

@@ -3,9 +3,13 @@
 //! Results go to stdout or into files; everything meant for a person goes to stderr. Wrong usage exits with 2, a
 //! failure with 1, and both print exactly one line that begins with `sml:`.
 
+mod completions;
+mod doctor;
+mod stdout;
+
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::Result;
 
@@ -17,11 +21,17 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Doctor(doctor::Arguments),
+    Completions(completions::Arguments),
+}
 
 impl Command {
     fn run(self) -> Result<()> {
-        match self {}
+        match self {
+            Self::Doctor(arguments) => arguments.run(),
+            Self::Completions(arguments) => arguments.run(Cli::command()),
+        }
     }
 }
 

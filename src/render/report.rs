@@ -3,8 +3,8 @@
 //! Pictures are linked by paths relative to the page, so that page and pictures can be moved, zipped or served
 //! together. Colours follow the reader's light or dark setting.
 
-use super::palette::Class;
 use super::table::{METRICS_HEADS, MetricsRow, best_cells, metrics_cells, percent};
+use crate::cityscapes::Class;
 
 /// Said on every page whose scenes this repository drew.
 pub const SYNTHETIC_SCENES: &str = "These scenes are synthetic: a program drew them, and the network was trained on \
@@ -27,7 +27,7 @@ pub struct Report {
     pub miou: Option<f64>,
     /// Names and values of what the results depend on: network, device, parameters.
     pub facts: Vec<(String, String)>,
-    /// Classes whose colours are to be explained, such as [`CITYSCAPES`](super::palette::CITYSCAPES).
+    /// Classes whose colours are to be explained, such as [`CLASSES`](crate::cityscapes::CLASSES).
     pub legend: Vec<Class>,
     /// The scenes.
     pub scenes: Vec<Scene>,
@@ -193,9 +193,9 @@ fn link(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::palette::CITYSCAPES;
     use super::super::table::tests::row;
     use super::*;
+    use crate::cityscapes::CLASSES;
 
     fn full() -> Report {
         let picture = |caption: &str, path: &str| Picture { caption: caption.into(), path: path.into() };
@@ -206,7 +206,7 @@ mod tests {
             metrics: vec![row("msp", 0.5, 0.1, 0.9), row("sml", 0.9, 0.4, 0.2)],
             miou: Some(0.61234),
             facts: vec![("device".into(), "cpu".into())],
-            legend: CITYSCAPES.to_vec(),
+            legend: CLASSES.to_vec(),
             scenes: vec![Scene {
                 name: "scene \"1\"".into(),
                 pictures: vec![

@@ -5,8 +5,8 @@ use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
-use super::{Backbone, CITYSCAPES_CLASSES, DabNet, DabNetConfig, Preprocessing, load_weights, sha256_hex};
-use crate::{Error, Result};
+use super::{Backbone, DabNet, DabNetConfig, Preprocessing, load_weights, sha256_hex};
+use crate::{Error, Result, cityscapes};
 
 /// DABNet for the 19 classes of Cityscapes, in evaluation mode.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl DabNetBackbone {
     /// [`Error::InvalidParameter`] when `config` is not for 19 classes or out of range, [`Error::File`] as
     /// [`load_weights`] says, [`Error::Torch`] when the device fails.
     pub fn from_bytes(config: &DabNetConfig, bytes: &[u8], origin: &Path, device: Device) -> Result<Self> {
-        if config.classes != CITYSCAPES_CLASSES.len() as i64 {
+        if config.classes != cityscapes::CLASSES.len() as i64 {
             return Err(Error::InvalidParameter {
                 field: "classes",
                 given: config.classes.to_string(),
@@ -44,7 +44,7 @@ impl DabNetBackbone {
             name: origin.file_stem().unwrap_or(origin.as_os_str()).to_string_lossy().into_owned(),
             variables,
             network,
-            class_names: CITYSCAPES_CLASSES.map(str::to_owned).to_vec(),
+            class_names: cityscapes::class_names(),
             preprocessing: Preprocessing::dabnet(),
             digest: sha256_hex(bytes),
         })

@@ -7,6 +7,7 @@
 mod backbone;
 mod dabnet;
 mod dabnet_backbone;
+pub mod libtorch;
 mod preprocessing;
 mod sidecar;
 mod torchscript;
@@ -15,6 +16,7 @@ mod weights;
 pub use backbone::Backbone;
 pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
+pub use libtorch::choose_device;
 pub use preprocessing::{ChannelOrder, Preprocessing};
 pub use sidecar::Sidecar;
 pub use torchscript::TorchScriptBackbone;
@@ -23,29 +25,6 @@ pub use weights::{load_weights, serialize_weights, sha256_hex};
 use tch::TchError;
 
 use crate::Error;
-
-/// The 19 classes of Cityscapes in the order of their train ids.
-pub const CITYSCAPES_CLASSES: [&str; 19] = [
-    "road",
-    "sidewalk",
-    "building",
-    "wall",
-    "fence",
-    "pole",
-    "traffic light",
-    "traffic sign",
-    "vegetation",
-    "terrain",
-    "sky",
-    "person",
-    "rider",
-    "car",
-    "truck",
-    "bus",
-    "train",
-    "motorcycle",
-    "bicycle",
-];
 
 /// An [`Error::Torch`] out of libtorch's exception, for use with `map_err`.
 pub fn torch_error(action: impl Into<String>) -> impl FnOnce(TchError) -> Error {

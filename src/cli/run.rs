@@ -1,0 +1,292 @@
+//! `sml run`: pictures through a network and the post-processing, to maps and pictures of them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use image::RgbImage;
+use indicatif::ProgressBar;
+use ndarray::{ArrayView2, Axis};
+use serde::Serialize;
+
+use super::method::MethodArgs;
+use super::model::ModelArgs;
+use super::pipeline::{FrameTimings, Pipeline, picture_logits};
+use crate::files::{
+    PictureSource, list_pictures, prepare_folder, read_picture, write_grey_png, write_npy, write_rgb_png,
+    write_score_png,
+};
+use crate::render::{self, ScoreRange};
+use crate::torch::logits_of_tensor;
+use crate::{ClassStatistics, Error, Params, Result, Size};
+
+/// Find unexpected objects in pictures of streets
+///
+/// For each picture NAME it writes NAME_score.npy (float32, higher is more anomalous), NAME_score.png (16 bits),
+/// NAME_prediction.png (train ids), NAME_prediction_color.png (Cityscapes colours), NAME_overlay.png (heat map on the picture)
+/// and, where a threshold is given, NAME_mask.png (unexpected pixels in white).
+#[derive(Args)]
+#[command(after_help = "Examples:
+  sml run street.jpg -o out
+  sml run frames/ --model dabnet --weights dabnet.safetensors --stats cityscapes.json -o out
+  sml run 'frames/*.png' --model network.pt --stats network.json --threshold 2.5 -o out
+  cat street.png | sml run - --tpr 0.95 --json -o out")]
+pub(super) struct Arguments {
+    /// Pictures (PNG, JPEG, WebP), folders of them, patterns, or - for standard input
+    #[arg(required = true, value_name = "IMAGE|DIR|GLOB")]
+    pictures: Vec<PathBuf>,
+
+    /// Folder for the results; made if it is missing
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+
+    /// Class statistics (JSON), as `sml calibrate` writes them; bundled for the demo network and for the published
+    /// DABNet weights
+    #[arg(long, value_name = "FILE")]
+    stats: Option<PathBuf>,
+
+    #[command(flatten)]
+    threshold: ThresholdArgs,
+
+    /// Print the time of each stage on stderr
+    #[arg(long)]
+    timings: bool,
+
+    /// Print one JSON object a picture on stdout
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    method: MethodArgs,
+}
+
+/// From which score on a pixel is unexpected.
+#[derive(Args)]
+#[group(multiple = false)]
+struct ThresholdArgs {
+    /// Write a mask of the pixels whose anomaly score is at least this
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    threshold: Option<f32>,
+
+    /// Write a mask at the threshold that finds this fraction of unexpected pixels, by the calibration
+    #[arg(long, value_name = "RATE")]
+    tpr: Option<f64>,
+
+    /// Write a mask at the threshold that mistakes this fraction of normal pixels, by the calibration
+    #[arg(long, value_name = "RATE")]
+    fpr: Option<f64>,
+}
+
+impl ThresholdArgs {
+    fn resolve(&self, params: &Params, statistics: Option<&ClassStatistics>) -> Result<Option<f32>> {
+        if let Some(threshold) = self.threshold {
+            return Ok(Some(threshold));
+        }
+        if self.tpr.is_none() && self.fpr.is_none() {
+            return Ok(None);
+        }
+        let points = statistics.and_then(ClassStatistics::operating_points).ok_or_else(|| {
+            Error::InvalidStatistics {
+                problem: "no thresholds were measured with them".to_owned(),
+                expected: "statistics of `sml calibrate --thresholds`, or --threshold SCORE".to_owned(),
+            }
+        })?;
+        match (self.tpr, self.fpr) {
+            (Some(rate), _) => points.threshold_at_tpr(rate, params).map(Some),
+            (_, Some(rate)) => points.threshold_at_fpr(rate, params).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Arguments {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When an option, a picture, the network or the output folder is not usable. Results of the pictures before stay.
+    pub(super) fn run(&self) -> Result<()> {
+        let pictures = list_pictures(&self.pictures)?;
+        check_names(&pictures)?;
+        let backbone = self.model.load()?;
+        let params = self.method.params(backbone.align_corners());
+        let statistics = self.model.statistics(self.stats.as_deref(), &*backbone)?;
+        let threshold = self.threshold.resolve(&params, statistics.as_ref())?;
+        let mut pipeline = Pipeline::new(params, statistics);
+        prepare_folder(&self.output)?;
+
+        let progress = super::progress_bar(pictures.len(), "pictures");
+        let mut times = Vec::new();
+        for source in &pictures {
+            progress.set_message(source.name());
+            let picture = read_picture(source)?;
+            let (tensor, mut timings) = picture_logits(&*backbone, &picture)?;
+            let size = Size::new(picture.height() as usize, picture.width() as usize);
+            let map = pipeline.submit(&logits_of_tensor(&tensor)?, size)?;
+            let (score, prediction) = (map.score.index_axis(Axis(0), 0), map.prediction.index_axis(Axis(0), 0));
+            let written = Written::write(&self.output.join(source.name()), &picture, score, prediction, threshold)?;
+            let non_finite = map.non_finite.iter().sum();
+            let summary = Summary::new(source, score, threshold, non_finite, written);
+            timings.stages = pipeline.timings();
+            progress.inc(1);
+            self.report(&progress, summary, timings)?;
+            times.push(timings);
+        }
+        progress.finish_and_clear();
+        if self.timings && times.len() > 1 {
+            print_medians(&times);
+        }
+        Ok(())
+    }
+
+    fn report(&self, progress: &ProgressBar, mut summary: Summary, timings: FrameTimings) -> Result<()> {
+        if self.timings {
+            let list: Vec<String> =
+                timings.rows().iter().map(|(name, time)| format!("{name} {:.1} ms", milliseconds(*time))).collect();
+            progress.suspend(|| eprintln!("{}: {}", summary.picture, list.join(", ")));
+            summary.timings_ms = Some(timings.rows().map(|(name, time)| (name, milliseconds(time))).into());
+        }
+        if self.json {
+            return progress.suspend(|| super::print_json_line(&summary));
+        }
+        progress.suspend(|| eprintln!("{} -> {}", summary.picture, summary.files.overlay.display()));
+        Ok(())
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Median times over all pictures. The first one, which warms everything up, is left out.
+fn print_medians(times: &[FrameTimings]) {
+    let list: Vec<String> = times[0]
+        .rows()
+        .iter()
+        .enumerate()
+        .map(|(row, (name, _))| {
+            let mut column: Vec<Duration> = times[1..].iter().map(|timings| timings.rows()[row].1).collect();
+            column.sort_unstable();
+            format!("{name} {:.1} ms", milliseconds(column[column.len() / 2]))
+        })
+        .collect();
+    eprintln!("median without the first picture: {}", list.join(", "));
+}
+
+/// Results carry the pictures' names, so no two pictures may share one.
+fn check_names(pictures: &[PictureSource]) -> Result<()> {
+    let mut seen = std::collections::HashMap::new();
+    for picture in pictures {
+        if let Some(other) = seen.insert(picture.name(), picture) {
+            let problem = format!("its results would overwrite those of {}", other.path().display());
+            return Err(Error::file(picture.path(), problem, "pictures with different names"));
+        }
+    }
+    Ok(())
+}
+
+/// The files written for one picture.
+#[derive(Serialize)]
+struct Written {
+    score: PathBuf,
+    score_png: PathBuf,
+    prediction: PathBuf,
+    prediction_color: PathBuf,
+    overlay: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<PathBuf>,
+}
+
+impl Written {
+    /// Writes all results to files whose paths begin with `stem`.
+    fn write(
+        stem: &Path,
+        picture: &RgbImage,
+        score: ArrayView2<'_, f32>,
+        prediction: ArrayView2<'_, u8>,
+        threshold: Option<f32>,
+    ) -> Result<Self> {
+        let file = |ending: &str| {
+            let mut name = stem.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let written = Self {
+            score: file("_score.npy"),
+            score_png: file("_score.png"),
+            prediction: file("_prediction.png"),
+            prediction_color: file("_prediction_color.png"),
+            overlay: file("_overlay.png"),
+            mask: threshold.map(|_| file("_mask.png")),
+        };
+        let (height, width) = score.dim();
+        let size = Size::new(height, width);
+        let scores: Vec<f32> = score.iter().copied().collect();
+        let classes: Vec<u8> = prediction.iter().copied().collect();
+        write_npy(&written.score, &[height, width], &scores)?;
+        write_score_png(&written.score_png, size, &scores)?;
+        write_grey_png(&written.prediction, size, &classes)?;
+        write_picture(&written.prediction_color, &render::colorize(prediction)?)?;
+        let range = ScoreRange::robust(scores.iter().copied());
+        write_picture(&written.overlay, &render::overlay(picture, score, range)?)?;
+        if let (Some(mask), Some(threshold)) = (&written.mask, threshold) {
+            write_grey_png(mask, size, render::unexpected(score, threshold)?.as_raw())?;
+        }
+        Ok(written)
+    }
+}
+
+/// Writes an RGB picture as PNG.
+pub(super) fn write_picture(path: &Path, picture: &RgbImage) -> Result<()> {
+    let size = Size::new(picture.height() as usize, picture.width() as usize);
+    write_rgb_png(path, size, picture.as_raw())
+}
+
+/// What is printed about one picture.
+#[derive(Serialize)]
+struct Summary {
+    picture: String,
+    height: usize,
+    width: usize,
+    files: Written,
+    score_min: Option<f32>,
+    score_max: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f32>,
+    /// Fraction of pixels at or above the threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unexpected_fraction: Option<f64>,
+    non_finite_logits: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timings_ms: Option<std::collections::BTreeMap<&'static str, f64>>,
+}
+
+impl Summary {
+    fn new(
+        source: &PictureSource,
+        score: ArrayView2<'_, f32>,
+        threshold: Option<f32>,
+        non_finite_logits: u64,
+        files: Written,
+    ) -> Self {
+        let finite = || score.iter().copied().filter(|score| score.is_finite());
+        let (height, width) = score.dim();
+        let share = |threshold: f32| {
+            score.iter().filter(|&&score| score >= threshold).count() as f64 / score.len() as f64
+        };
+        Self {
+            picture: source.path().display().to_string(),
+            height,
+            width,
+            files,
+            score_min: finite().reduce(f32::min),
+            score_max: finite().reduce(f32::max),
+            threshold,
+            unexpected_fraction: threshold.map(share),
+            non_finite_logits,
+            timings_ms: None,
+        }
+    }
+}

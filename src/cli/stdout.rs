@@ -1,0 +1,25 @@
+//! Results on the standard output.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::{Error, Result};
+
+/// Writes a result. A reader that has gone away (`sml … | head`) is no error: it has what it wanted.
+///
+/// # Errors
+/// [`Error::Io`] if the output cannot be written, on a full disk for instance.
+pub(super) fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("stdout", "write", error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether text on the standard output may be coloured: on a terminal, unless `NO_COLOR` is set or the terminal is a
+/// plain one.
+pub(super) fn wants_colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !refused && !plain && io::stdout().is_terminal()
+}

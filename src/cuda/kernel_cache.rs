@@ -1,0 +1,123 @@
+//! The folder that keeps compiled GPU kernels between runs: where it is and what state it is in.
+//!
+//! `SML_CACHE_DIR` names it, else it is `sml` in `$XDG_CACHE_HOME`, else `~/.cache/sml`. Kernels depend on the GPU, the
+//! shapes and NVRTC, so they are compiled on the machine that runs them; the folder saves doing so at every start. It
+//! may be deleted at any time.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// The folder for this user, whether it exists or not; `None` if the environment names no home to put it in.
+pub fn folder() -> Option<PathBuf> {
+    folder_in(|name| std::env::var_os(name))
+}
+
+/// Relative paths in `XDG_CACHE_HOME` are ignored, as its specification asks.
+fn folder_in(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    path("SML_CACHE_DIR")
+        .or_else(|| path("XDG_CACHE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("sml")))
+        .or_else(|| path("HOME").map(|path| path.join(".cache/sml")))
+}
+
+/// State of a kernel cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KernelCache {
+    /// Whether the folder exists.
+    pub exists: bool,
+    /// Files in it, folders within included.
+    pub files: u64,
+    /// Sum of their sizes in bytes.
+    pub bytes: u64,
+    /// Why nothing can be written there; `None` if it can be. Where the folder does not exist yet, this is about
+    /// creating it.
+    pub write_error: Option<String>,
+}
+
+/// Looks at the folder. Tries to write by creating and removing an empty file in it, or in the nearest folder above it
+/// that exists; leaves nothing behind.
+pub fn inspect(folder: &Path) -> KernelCache {
+    let mut found = KernelCache {
+        exists: folder.is_dir(),
+        files: 0,
+        bytes: 0,
+        write_error: try_to_write(folder).err().map(|error| error.to_string()),
+    };
+    count(folder, &mut found);
+    found
+}
+
+fn count(folder: &Path, found: &mut KernelCache) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        // Symbolic links are not followed: `metadata` of an entry is the link's own.
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => count(&entry.path(), found),
+            Ok(metadata) if metadata.is_file() => {
+                found.files += 1;
+                found.bytes += metadata.len();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn try_to_write(folder: &Path) -> io::Result<()> {
+    let nearest = folder.ancestors().find(|path| path.exists() || path.as_os_str().is_empty());
+    // A relative folder of one part ends in the empty path, which stands for the current folder.
+    let nearest = nearest.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let probe = nearest.join(format!(".sml-write-test-{}", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).open(&probe)?;
+    fs::remove_file(&probe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_with(variables: &[(&str, &str)]) -> Option<PathBuf> {
+        folder_in(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn the_environment_names_the_folder() {
+        let all = [("SML_CACHE_DIR", "/own"), ("XDG_CACHE_HOME", "/xdg"), ("HOME", "/home/ada")];
+        assert_eq!(folder_with(&all).unwrap(), Path::new("/own"));
+        assert_eq!(folder_with(&all[1..]).unwrap(), Path::new("/xdg/sml"));
+        assert_eq!(folder_with(&all[2..]).unwrap(), Path::new("/home/ada/.cache/sml"));
+        assert_eq!(folder_with(&[]), None);
+        let unset = [("SML_CACHE_DIR", ""), ("XDG_CACHE_HOME", "relative"), ("HOME", "/home/ada")];
+        assert_eq!(folder_with(&unset).unwrap(), Path::new("/home/ada/.cache/sml"));
+    }
+
+    #[test]
+    fn files_are_counted_at_every_depth() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("sm_90")).unwrap();
+        fs::write(root.path().join("one"), [0; 3]).unwrap();
+        fs::write(root.path().join("sm_90/two"), [0; 5]).unwrap();
+        let found = inspect(root.path());
+        assert_eq!(found, KernelCache { exists: true, files: 2, bytes: 8, write_error: None });
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "the write test leaves nothing behind");
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_not_created() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("not/yet");
+        assert_eq!(inspect(&folder), KernelCache { exists: false, files: 0, bytes: 0, write_error: None });
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_reported() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let found = inspect(&root.path().join("file/cache"));
+        assert!(!found.exists && found.write_error.is_some());
+    }
+}

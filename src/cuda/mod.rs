@@ -1,0 +1,8 @@
+//! NVIDIA GPUs: the driver and its GPUs, the run-time compiler NVRTC, and the folder for compiled kernels.
+//!
+//! Nothing here is linked: driver and NVRTC are looked for when they are first needed, so that one program serves
+//! machines with and without them, and their absence is an answer and not a crash.
+
+pub mod driver;
+pub mod kernel_cache;
+pub mod nvrtc;
