@@ -3,6 +3,8 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod error;
+#[cfg(feature = "files")]
+pub mod files;
 mod logits;
 mod operating_points;
 mod params;
