@@ -9,6 +9,8 @@ pub mod cuda;
 mod device;
 mod engine;
 mod error;
+#[cfg(feature = "files")]
+pub mod files;
 #[cfg(any(feature = "torch", feature = "cuda"))]
 mod loaded_library;
 mod logits;

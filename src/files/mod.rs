@@ -1,0 +1,28 @@
+//! Files in and out: saved logits, vectors, official class statistics and pictures.
+//!
+//! Every reader takes its input for hostile or broken until proven otherwise. Headers are checked against the size
+//! that the file really has before anything is allocated, so that a file of a few bytes can neither claim gigabytes
+//! nor keep the reader busy; nothing in a file is ever executed. Every writer goes through [`write_whole`]: a file
+//! is either there and complete, or not there. A refusal is one [`Error::File`](crate::Error::File) or
+//! [`Error::Io`](crate::Error::Io) that names the file, what it holds and what was expected.
+
+mod arrays;
+mod npy;
+mod npz;
+mod official_statistics;
+mod pickle;
+#[cfg(feature = "cli")]
+mod picture_list;
+mod pictures;
+mod safetensors;
+mod whole_file;
+
+pub use arrays::LogitsFile;
+pub use npy::{NpyElement, read_npy_vector, write_npy};
+pub use official_statistics::{read_class_vector, read_official};
+#[cfg(feature = "cli")]
+pub use picture_list::list_pictures;
+pub use pictures::{
+    PictureSource, ScoreScale, decode_picture, read_picture, write_grey_png, write_rgb_png, write_score_png,
+};
+pub use whole_file::{prepare_folder, read_at_most, write_whole};
