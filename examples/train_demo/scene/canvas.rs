@@ -166,11 +166,21 @@ impl Canvas {
         for polygon in polygons {
             let seen: Vec<(f32, f32)> =
                 cut_at_near_plane(polygon).into_iter().map(|p| self.eye.project(p)).collect();
-            if seen.len() > 2 {
+            if self.touches_picture(&seen) {
                 outline.polygon(&seen);
             }
         }
         outline
+    }
+
+    /// Whether a polygon may cover a pixel; most windows of near fronts lie outside the picture.
+    fn touches_picture(&self, polygon: &[(f32, f32)]) -> bool {
+        let (width, height) = (self.colour.width() as f32, self.colour.height() as f32);
+        polygon.len() > 2
+            && polygon.iter().any(|p| p.0 >= 0.0)
+            && polygon.iter().any(|p| p.0 <= width)
+            && polygon.iter().any(|p| p.1 >= 0.0)
+            && polygon.iter().any(|p| p.1 <= height)
     }
 
     /// Fills a world polygon, its colour already lit.

@@ -1,6 +1,7 @@
 //! What lines the street: closed fronts, gardens with walls and fences, hedges, rows of trees, and the view's end.
 
-use super::buildings::{Backdrop, Border, BorderKind, Building};
+use super::borders::{Border, BorderKind};
+use super::buildings::{Backdrop, Building};
 use super::canvas::Standing;
 use super::dice::Dice;
 use super::light::vary;

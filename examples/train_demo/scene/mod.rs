@@ -8,12 +8,15 @@
 //! All 19 classes of Cityscapes occur. Unexpected objects are drawn only on request, by the same means as the rest, so
 //! that no trace of the rendering tells them apart.
 
+mod animals;
+mod borders;
 mod buildings;
 mod canvas;
 mod dice;
 mod frontage;
 mod furniture;
 mod ground;
+mod heavy_vehicles;
 mod lens;
 mod light;
 mod people;
@@ -21,6 +24,7 @@ mod perspective;
 mod street;
 mod texture;
 mod traffic;
+mod two_wheelers;
 mod unexpected;
 mod vegetation;
 mod vehicles;

@@ -119,9 +119,11 @@ impl Street {
         if dice.chance(0.4) {
             lines.push((right_edge, false));
         }
-        let track = dice
-            .chance(if style == Style::Avenue { 0.55 } else { 0.16 })
-            .then(|| if against > 0 { centre_line - 0.5 * lane_width } else { left_edge - 0.2 });
+        let track = dice.chance(if style == Style::Avenue { 0.55 } else { 0.16 }).then_some(if against > 0 {
+            centre_line - 0.5 * lane_width
+        } else {
+            left_edge - 0.2
+        });
         Self {
             style,
             left,

@@ -3,9 +3,10 @@
 use super::canvas::Standing;
 use super::dice::Dice;
 use super::furniture::Pole;
-use super::people::{Person, TwoWheeler};
+use super::people::Person;
 use super::perspective::Perspective;
 use super::street::{Kerbside, Street, Style};
+use super::two_wheelers::TwoWheeler;
 use super::unexpected::Unexpected;
 use super::vehicles::{Model, Vehicle};
 

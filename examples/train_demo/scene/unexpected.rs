@@ -7,7 +7,7 @@ use super::light::{Rgb, dim, vary};
 use super::perspective::{CIRCLE, Face, Frame, Frustum, Side};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Carton,
     Crate,
     Suitcase,
@@ -48,16 +48,16 @@ impl Kind {
 
 /// An object that no training scene shows.
 pub struct Unexpected {
-    kind: Kind,
-    x: f32,
-    z: f32,
-    half_turn: f32,
-    width: f32,
-    height: f32,
-    colour: Rgb,
-    mirror: f32,
-    shape: u64,
-    grain: u8,
+    pub(super) kind: Kind,
+    pub(super) x: f32,
+    pub(super) z: f32,
+    pub(super) half_turn: f32,
+    pub(super) width: f32,
+    pub(super) height: f32,
+    pub(super) colour: Rgb,
+    pub(super) mirror: f32,
+    pub(super) shape: u64,
+    pub(super) grain: u8,
 }
 
 impl Unexpected {
@@ -165,7 +165,7 @@ impl Unexpected {
                 }
             }
         });
-        if self.kind == Kind::Carton && self.shape % 2 == 0 {
+        if self.kind == Kind::Carton && self.shape.is_multiple_of(2) {
             self.draw_flaps(canvas);
         }
     }
@@ -233,7 +233,7 @@ impl Unexpected {
         self.ring(canvas, disc(0.0), self.colour);
     }
 
-    fn figure(&self, canvas: &mut Canvas, colour: Rgb, build: impl FnOnce(&Board, &mut Outline)) {
+    pub(super) fn figure(&self, canvas: &mut Canvas, colour: Rgb, build: impl FnOnce(&Board, &mut Outline)) {
         let board = Board::new(&canvas.eye, self.x, self.z, self.mirror);
         let mut outline = Outline::default();
         build(&board, &mut outline);
@@ -241,7 +241,7 @@ impl Unexpected {
         canvas.fill(outline, seen, self.skin());
     }
 
-    fn shade(
+    pub(super) fn shade(
         &self,
         canvas: &mut Canvas,
         colour: Rgb,
@@ -264,7 +264,7 @@ impl Unexpected {
                 b.oval(o, (-0.16 * r, r * 1.2), (size * r, size * r))
             });
         }
-        if self.shape % 2 == 0 {
+        if self.shape.is_multiple_of(2) {
             self.shade(canvas, [0.9, 0.9, 0.9], 0.8, |b, o| {
                 b.limb(o, (-0.8 * r, 0.8 * r), (0.8 * r, 1.2 * r), (0.2 * r, 0.2 * r))
             });
@@ -328,134 +328,6 @@ impl Unexpected {
         for (low, high) in [(0.25, 0.42), (0.6, 0.75)] {
             self.shade(canvas, [0.92, 0.92, 0.92], 1.0, |b, o| b.polygon(o, &slice(low, high)));
         }
-    }
-
-    fn draw_animal(&self, canvas: &mut Canvas) {
-        let (l, h) = (self.width, self.height);
-        let c = self.colour;
-        let build = Build::of(self.kind);
-        let legs = [(-0.30, 0.75), (0.24, 0.75), (-0.36, 1.0), (0.30, 1.0)];
-        for (at, shade) in legs {
-            let colour = if self.kind == Kind::Sheep { [0.16, 0.14, 0.13] } else { c };
-            self.figure(canvas, dim(colour, shade), |b, o| {
-                let thick = build.leg * h;
-                b.limb(o, (at * l, 0.5 * h * build.back), ((at + 0.01) * l, 0.24 * h), (1.6 * thick, thick));
-                b.limb(o, ((at + 0.01) * l, 0.24 * h), ((at + 0.005) * l, 0.03 * h), (thick, 0.9 * thick));
-            });
-        }
-        let back = build.back * h;
-        let deep = build.deep * h;
-        self.figure(canvas, c, |b, o| {
-            b.limb(
-                o,
-                (-0.32 * l, back - 0.5 * deep),
-                (0.28 * l, back - 0.48 * deep),
-                (0.95 * deep, 1.1 * deep),
-            );
-            b.limb(
-                o,
-                (0.30 * l, back - 0.4 * deep),
-                (build.head.0 * l, build.head.1 * h),
-                (0.7 * deep, 0.42 * deep),
-            );
-            b.limb(
-                o,
-                (-0.42 * l, back - 0.25 * deep),
-                (-0.52 * l, back - build.tail * h),
-                (0.10 * deep + 0.02, 0.05),
-            );
-        });
-        let head = if self.kind == Kind::Sheep { [0.17, 0.15, 0.14] } else { dim(c, 0.92) };
-        self.figure(canvas, head, |b, o| {
-            let (x, y) = (build.head.0 * l, build.head.1 * h);
-            b.limb(o, (x, y), (x + build.muzzle * l, y - 0.10 * h), (0.48 * deep, 0.28 * deep));
-            b.polygon(
-                o,
-                &[
-                    (x - 0.02 * l, y + 0.16 * deep),
-                    (x - 0.07 * l, y + 0.55 * deep),
-                    (x + 0.03 * l, y + 0.2 * deep),
-                ],
-            );
-        });
-        self.shade(canvas, dim(c, 0.5), 0.45, |b, o| {
-            b.limb(
-                o,
-                (-0.30 * l, back - 0.85 * deep),
-                (0.28 * l, back - 0.88 * deep),
-                (0.35 * deep, 0.4 * deep),
-            )
-        });
-        self.shade(canvas, dim(c, 1.3), 0.4, |b, o| {
-            b.limb(
-                o,
-                (-0.32 * l, back - 0.18 * deep),
-                (0.26 * l, back - 0.15 * deep),
-                (0.25 * deep, 0.25 * deep),
-            )
-        });
-        self.draw_markings(canvas, back, deep);
-    }
-
-    /// A cow's patches, a sheep's curls, a deer's antlers.
-    fn draw_markings(&self, canvas: &mut Canvas, back: f32, deep: f32) {
-        let (l, h) = (self.width, self.height);
-        let mut dice = Dice::new(self.shape);
-        match self.kind {
-            Kind::Cow => {
-                for at in [-0.28, 0.0, 0.22] {
-                    let size = (dice.between(0.06, 0.13) * l, dice.between(0.15, 0.32) * deep);
-                    let up = back - deep * dice.between(0.3, 0.65);
-                    self.shade(canvas, [0.86, 0.83, 0.78], 0.95, |b, o| b.oval(o, (at * l, up), size));
-                }
-            }
-            Kind::Sheep => {
-                for i in 0..12 {
-                    let at = (-0.36 + 0.06 * i as f32) * l;
-                    let up = back - deep * dice.between(0.0, 0.9);
-                    self.figure(canvas, dim(self.colour, dice.between(0.85, 1.1)), |b, o| {
-                        b.oval(o, (at, up), (0.07 * l, 0.07 * l))
-                    });
-                }
-            }
-            Kind::Deer if self.shape % 2 == 0 => {
-                let (x, y) = (Build::of(Kind::Deer).head.0 * l, 0.98 * h);
-                self.figure(canvas, [0.38, 0.30, 0.22], |b, o| {
-                    for lean in [-0.16, 0.05] {
-                        b.limb(o, (x, y - 0.06 * h), (x + lean * l, y + 0.22 * h), (0.03, 0.02));
-                        b.limb(
-                            o,
-                            (x + 0.5 * lean * l, y + 0.08 * h),
-                            (x + (0.5 * lean + 0.1) * l, y + 0.18 * h),
-                            (0.025, 0.02),
-                        );
-                    }
-                });
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Proportions of an animal, relative to its length and height.
-struct Build {
-    back: f32,
-    deep: f32,
-    leg: f32,
-    head: (f32, f32),
-    muzzle: f32,
-    tail: f32,
-}
-
-impl Build {
-    fn of(kind: Kind) -> Self {
-        let (back, deep, leg, head, muzzle, tail) = match kind {
-            Kind::Dog => (0.80, 0.32, 0.075, (0.42, 0.92), 0.16, -0.14),
-            Kind::Deer => (0.66, 0.24, 0.035, (0.46, 0.93), 0.14, 0.08),
-            Kind::Sheep => (0.88, 0.50, 0.06, (0.46, 0.84), 0.10, 0.15),
-            _ => (0.92, 0.46, 0.065, (0.47, 0.84), 0.13, 0.5),
-        };
-        Self { back, deep, leg, head, muzzle, tail }
     }
 }
 

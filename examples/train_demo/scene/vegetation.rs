@@ -96,7 +96,11 @@ impl Plant {
         for (step, shade) in [(0.0, 0.8), (1.0, 1.0), (2.0, 1.25)] {
             let mut lit = Outline::default();
             for (i, (x, up, radius)) in self.clumps.iter().enumerate() {
-                let skip = if step > 1.0 { (i * 7) % 3 == 0 } else { (i * 5 + step as usize) % 4 == 0 };
+                let skip = if step > 1.0 {
+                    (i * 7).is_multiple_of(3)
+                } else {
+                    (i * 5 + step as usize).is_multiple_of(4)
+                };
                 if skip {
                     continue;
                 }

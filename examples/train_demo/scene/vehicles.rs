@@ -1,6 +1,6 @@
-//! Cars, trucks, buses and trams: solids with windows, lamps and wheels, seen from any side.
+//! Vehicles as solids with windows, lamps and wheels, seen from any side; the bodies of cars.
 
-use super::canvas::{Canvas, Class, Outline, Shadows, Skin, Standing};
+use super::canvas::{Canvas, Class, Shadows, Skin, Standing};
 use super::dice::Dice;
 use super::light::{Rgb, dim, mix, vary};
 use super::perspective::{CIRCLE, Face, Frame, Frustum, Point, Side};
@@ -75,15 +75,15 @@ impl Model {
 
 /// A vehicle in its place.
 pub struct Vehicle {
-    model: Model,
-    frame: Frame,
-    z: f32,
-    size: (f32, f32, f32),
-    paint: Rgb,
-    second: Rgb,
-    braking: bool,
-    headlamps: bool,
-    plain_side: bool,
+    pub(super) model: Model,
+    pub(super) frame: Frame,
+    pub(super) z: f32,
+    pub(super) size: (f32, f32, f32),
+    pub(super) paint: Rgb,
+    pub(super) second: Rgb,
+    pub(super) braking: bool,
+    pub(super) headlamps: bool,
+    pub(super) plain_side: bool,
 }
 
 impl Vehicle {
@@ -139,7 +139,7 @@ impl Vehicle {
         }
     }
 
-    fn skin(&self) -> Skin {
+    pub(super) fn skin(&self) -> Skin {
         self.model.class().skin()
     }
 
@@ -149,7 +149,7 @@ impl Vehicle {
     }
 
     /// Draws the visible faces of a solid and gives them back.
-    fn solid(&self, canvas: &mut Canvas, solid: &Frustum, colour: Rgb) -> Vec<Face> {
+    pub(super) fn solid(&self, canvas: &mut Canvas, solid: &Frustum, colour: Rgb) -> Vec<Face> {
         let faces = solid.faces(&self.frame);
         let seen: Vec<Face> = faces.into_iter().filter(|f| f.faces_camera(canvas.eye.height)).collect();
         for face in &seen {
@@ -159,13 +159,13 @@ impl Vehicle {
         seen
     }
 
-    fn pane(&self, canvas: &mut Canvas, face: &Face, part: [f32; 4], colour: Rgb) {
+    pub(super) fn pane(&self, canvas: &mut Canvas, face: &Face, part: [f32; 4], colour: Rgb) {
         let lit = canvas.seen(colour, face);
         canvas.panel(&face.part(part[0], part[1], part[2], part[3]), lit, 1.0);
     }
 
     /// A window with a brighter upper part that mirrors the sky.
-    fn window(&self, canvas: &mut Canvas, face: &Face, part: [f32; 4]) {
+    pub(super) fn window(&self, canvas: &mut Canvas, face: &Face, part: [f32; 4]) {
         self.pane(canvas, face, part, GLASS);
         let [u0, v0, u1, v1] = part;
         let slant = [
@@ -179,7 +179,7 @@ impl Vehicle {
     }
 
     /// A lamp, which shines by itself when `lit`.
-    fn lamp(&self, canvas: &mut Canvas, face: &Face, part: [f32; 4], colour: Rgb, lit: bool) {
+    pub(super) fn lamp(&self, canvas: &mut Canvas, face: &Face, part: [f32; 4], colour: Rgb, lit: bool) {
         if lit {
             canvas.panel(&face.part(part[0], part[1], part[2], part[3]), colour, 1.0);
         } else {
@@ -187,7 +187,7 @@ impl Vehicle {
         }
     }
 
-    fn wheels(&self, canvas: &mut Canvas, ahead: &[f32], radius: f32) {
+    pub(super) fn wheels(&self, canvas: &mut Canvas, ahead: &[f32], radius: f32, clearance: f32) {
         let half = 0.5 * self.size.0 + 0.01;
         for right in [-half, half] {
             // The side that the camera sees is the one whose outward direction points at it.
@@ -197,17 +197,13 @@ impl Vehicle {
             for (i, at) in ahead.iter().enumerate() {
                 let disc = |r: f32| CIRCLE.map(|(c, s)| self.frame.point(right, radius + r * s, at + r * c));
                 let (tyre, rim) = (disc(radius), disc(0.62 * radius));
+                // What shows below the body of a wheel seen from behind or across: a dark upright block.
+                let inner = if right < 0.0 { right + 0.22 } else { right - 0.22 };
+                let tread = [(right, 0.0), (inner, 0.0), (inner, clearance), (right, clearance)];
+                let block = tread.map(|(r, up)| self.frame.point(r, up, at - 0.1));
+                let dark = canvas.seen_upright(TYRE, self.z);
+                canvas.polygon(&block, dark, self.skin());
                 if !visible {
-                    // Only the part below the body is seen: a dark upright block.
-                    let inner = if right < 0.0 { right + 0.22 } else { right - 0.22 };
-                    let block = [
-                        self.frame.point(right, 0.0, at - 0.1),
-                        self.frame.point(inner, 0.0, at - 0.1),
-                        self.frame.point(inner, radius, at - 0.1),
-                        self.frame.point(right, radius, at - 0.1),
-                    ];
-                    let dark = canvas.seen_upright(TYRE, self.z);
-                    canvas.polygon(&block, dark, self.skin());
                     continue;
                 }
                 let arch = disc(1.18 * radius).map(|p| [p[0], p[1].max(0.12), p[2]]);
@@ -228,7 +224,6 @@ impl Vehicle {
         let (w, l, h) = self.size;
         let (rear, front) = (-0.5 * l, 0.5 * l);
         let waist = if self.model == Model::Van { 0.52 * h } else { 0.60 * h };
-        // Far wheels show below the body; near ones are drawn over it.
         let body = Frustum {
             up: (0.20, waist),
             base: [-0.47 * w, 0.47 * w, rear + 0.05, front - 0.05],
@@ -271,7 +266,7 @@ impl Vehicle {
             }
         }
         let radius = if self.model == Model::Van { 0.35 } else { 0.32 };
-        self.wheels(canvas, &[rear + 0.85, front - 0.82], radius);
+        self.wheels(canvas, &[rear + 0.85, front - 0.82], radius, 0.21);
     }
 
     fn side_windows(&self, canvas: &mut Canvas, face: &Face) {
@@ -319,143 +314,6 @@ impl Vehicle {
         for u in [0.37, 0.61] {
             self.pane(canvas, face, [u, 0.74, u + 0.04, 0.80], dim(self.paint, 0.55));
         }
-    }
-
-    fn draw_truck(&self, canvas: &mut Canvas) {
-        let (w, l, h) = self.size;
-        let (rear, front) = (-0.5 * l, 0.5 * l);
-        let chassis = Frustum::upright(0.8 * w, rear + 0.2, front - 0.2, (0.45, 0.95));
-        let cargo = Frustum::upright(w, rear, front - 2.2, (0.92, h));
-        let cab = Frustum {
-            up: (0.42, 0.86 * h),
-            base: [-0.47 * w, 0.47 * w, front - 2.0, front],
-            top: [-0.45 * w, 0.45 * w, front - 1.9, front - 0.3],
-        };
-        self.solid(canvas, &chassis, [0.12, 0.12, 0.13]);
-        // The part farther from the camera first.
-        let cab_first = self.frame.point(0.0, 0.0, front)[2] > self.z;
-        for part in if cab_first { [0, 1] } else { [1, 0] } {
-            if part == 0 {
-                self.truck_cab(canvas, &cab);
-            } else {
-                self.truck_cargo(canvas, &cargo);
-            }
-        }
-        self.wheels(canvas, &[rear + 1.2, rear + 2.4, front - 1.2], 0.48);
-    }
-
-    fn truck_cab(&self, canvas: &mut Canvas, cab: &Frustum) {
-        for face in self.solid(canvas, cab, self.paint) {
-            match face.side {
-                Side::Front => {
-                    self.window(canvas, &face, [0.06, 0.52, 0.94, 0.86]);
-                    self.pane(canvas, &face, [0.14, 0.18, 0.86, 0.44], [0.10, 0.10, 0.11]);
-                    self.lamp(canvas, &face, [0.03, 0.06, 0.22, 0.16], [0.9, 0.9, 0.86], self.headlamps);
-                    self.lamp(canvas, &face, [0.78, 0.06, 0.97, 0.16], [0.9, 0.9, 0.86], self.headlamps);
-                }
-                Side::Left | Side::Right => self.window(canvas, &face, [0.30, 0.52, 0.84, 0.84]),
-                _ => {}
-            }
-        }
-    }
-
-    fn truck_cargo(&self, canvas: &mut Canvas, cargo: &Frustum) {
-        for face in self.solid(canvas, cargo, self.second) {
-            match face.side {
-                Side::Rear => {
-                    self.pane(canvas, &face, [0.485, 0.06, 0.515, 0.96], dim(self.second, 0.55));
-                    self.pane(canvas, &face, [0.0, 0.0, 1.0, 0.07], [0.15, 0.15, 0.15]);
-                    for u in [0.02, 0.84] {
-                        self.lamp(canvas, &face, [u, 0.01, u + 0.14, 0.055], [0.85, 0.1, 0.08], self.braking);
-                    }
-                    for u in [0.22, 0.75] {
-                        self.pane(canvas, &face, [u, 0.08, u + 0.02, 0.94], dim(self.second, 0.75));
-                    }
-                }
-                Side::Left | Side::Right if !self.plain_side => {
-                    self.pane(canvas, &face, [0.12, 0.42, 0.88, 0.72], self.paint);
-                    for i in 1..8 {
-                        let u = i as f32 / 8.0;
-                        self.pane(canvas, &face, [u, 0.0, u + 0.006, 1.0], dim(self.second, 0.7));
-                    }
-                }
-                Side::Left | Side::Right => {
-                    self.pane(canvas, &face, [0.0, 0.95, 1.0, 1.0], dim(self.second, 0.6));
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn draw_bus(&self, canvas: &mut Canvas) {
-        let (w, l, h) = self.size;
-        let tram = self.model == Model::Tram;
-        let (rear, front) = (-0.5 * l, 0.5 * l);
-        let taper = if tram { 0.5 } else { 0.08 };
-        let body = Frustum {
-            up: (if tram { 0.18 } else { 0.32 }, h),
-            base: [-0.5 * w, 0.5 * w, rear, front],
-            top: [-0.48 * w, 0.48 * w, rear + taper, front - taper],
-        };
-        for face in self.solid(canvas, &body, self.paint) {
-            match face.side {
-                Side::Left | Side::Right => self.bus_side(canvas, &face, l),
-                Side::Front => {
-                    self.window(canvas, &face, [0.05, 0.32, 0.95, 0.82]);
-                    self.pane(canvas, &face, [0.18, 0.86, 0.82, 0.96], [0.08, 0.08, 0.06]);
-                    self.pane(canvas, &face, [0.30, 0.885, 0.70, 0.935], [0.95, 0.70, 0.2]);
-                    for u in [0.05, 0.81] {
-                        self.lamp(
-                            canvas,
-                            &face,
-                            [u, 0.10, u + 0.14, 0.18],
-                            [0.95, 0.95, 0.88],
-                            self.headlamps || tram,
-                        );
-                    }
-                }
-                Side::Rear => {
-                    self.window(canvas, &face, [0.10, 0.48, 0.90, 0.82]);
-                    self.pane(canvas, &face, [0.15, 0.10, 0.85, 0.38], dim(self.paint, 0.75));
-                    for u in [0.02, 0.90] {
-                        self.lamp(canvas, &face, [u, 0.12, u + 0.08, 0.42], [0.8, 0.1, 0.08], self.braking);
-                    }
-                    self.pane(canvas, &face, [0.36, 0.87, 0.64, 0.95], [0.1, 0.1, 0.08]);
-                }
-                Side::Top => {}
-            }
-        }
-        if tram {
-            self.pantograph(canvas, h);
-        } else {
-            self.wheels(canvas, &[rear + 2.6, front - 2.4], 0.48);
-        }
-    }
-
-    fn bus_side(&self, canvas: &mut Canvas, face: &Face, length: f32) {
-        self.pane(canvas, face, [0.0, 0.0, 1.0, 0.10], dim(self.paint, 0.4));
-        self.pane(canvas, face, [0.0, 0.14, 1.0, 0.24], self.second);
-        let count = (length / 1.5) as usize;
-        for i in 0..count {
-            let (u0, u1) = ((i as f32 + 0.05) / count as f32, (i as f32 + 0.95) / count as f32);
-            let door = i % 4 == 1;
-            self.window(canvas, face, [u0, if door { 0.08 } else { 0.40 }, u1, 0.84]);
-        }
-    }
-
-    fn pantograph(&self, canvas: &mut Canvas, h: f32) {
-        let mut bars = Outline::default();
-        let at = |r: f32, u: f32, a: f32| canvas.eye.project(self.frame.point(r, u, a));
-        let width = (0.06 * canvas.eye.scale(self.z)).max(0.8);
-        for (from, to) in [
-            ((0.0, h, 0.0), (0.0, h + 0.8, 1.2)),
-            ((0.0, h + 0.8, 1.2), (0.0, h + 1.5, 0.2)),
-            ((-0.8, h + 1.5, 0.2), (0.8, h + 1.5, 0.2)),
-        ] {
-            bars.limb(at(from.0, from.1, from.2), at(to.0, to.1, to.2), (width, width));
-        }
-        let colour = canvas.seen_upright([0.2, 0.2, 0.2], self.z);
-        canvas.fill(bars, colour, self.skin());
     }
 }
 
