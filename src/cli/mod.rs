@@ -1,20 +1,39 @@
 //! The command line: one file a command, each with its arguments (clap derive) and a `run` that does the work.
 //!
 //! Results go to stdout or into files; everything meant for a person goes to stderr. Wrong usage exits with 2, a
-//! failure with 1, and both print exactly one line that begins with `sml:`.
+//! failure with 1, and a failure prints exactly one line that begins with `sml:`.
 
+#[cfg(feature = "torch")]
+mod calibrate;
 mod completions;
+#[cfg(feature = "torch")]
+mod demo;
 mod doctor;
+#[cfg(feature = "torch")]
+mod logits;
+mod method;
+#[cfg(feature = "torch")]
+mod model;
+#[cfg(feature = "torch")]
+mod pipeline;
+mod post;
+#[cfg(feature = "torch")]
+mod run;
+mod stats;
 mod stdout;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::Result;
+use crate::{Engine, Result};
 
+/// Find what a segmentation network has never learned
+///
+/// Standardized Max Logits (Jung et al., ICCV 2021): turns the logits of any street-scene segmentation network into a
+/// map of unexpected objects, without training anything anew.
 #[derive(Parser)]
-#[command(name = "sml", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "sml", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -22,6 +41,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[cfg(feature = "torch")]
+    Run(Box<run::Arguments>),
+    Post(post::Arguments),
+    #[cfg(feature = "torch")]
+    Logits(logits::Arguments),
+    #[cfg(feature = "torch")]
+    Calibrate(Box<calibrate::Arguments>),
+    Stats(stats::Arguments),
+    #[cfg(feature = "torch")]
+    Demo(demo::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
 }
@@ -29,6 +58,16 @@ enum Command {
 impl Command {
     fn run(self) -> Result<()> {
         match self {
+            #[cfg(feature = "torch")]
+            Self::Run(arguments) => arguments.run(),
+            Self::Post(arguments) => arguments.run(),
+            #[cfg(feature = "torch")]
+            Self::Logits(arguments) => arguments.run(),
+            #[cfg(feature = "torch")]
+            Self::Calibrate(arguments) => arguments.run(),
+            Self::Stats(arguments) => arguments.run(),
+            #[cfg(feature = "torch")]
+            Self::Demo(arguments) => arguments.run(),
             Self::Doctor(arguments) => arguments.run(),
             Self::Completions(arguments) => arguments.run(Cli::command()),
         }
@@ -42,6 +81,63 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("sml: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Shows what the engine's construction found.
+fn warn(engine: &Engine) {
+    for warning in engine.warnings() {
+        eprintln!("sml: warning: {warning}");
+    }
+}
+
+/// A bar on stderr for `length` pieces of work, hidden where stderr is no terminal.
+#[cfg(feature = "torch")]
+fn progress_bar(length: usize, what: &'static str) -> indicatif::ProgressBar {
+    let style = indicatif::ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {eta} {msg}");
+    let bar = indicatif::ProgressBar::new(length as u64).with_prefix(what);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Today's date in UTC, as YYYY-MM-DD.
+#[cfg(feature = "torch")]
+fn today() -> String {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    date(since_1970.as_secs() / 86_400)
+}
+
+/// The day `days` after 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the leap day is a
+/// year's last, and in cycles of 400 years, which have 146,097 days.
+#[cfg(feature = "torch")]
+fn date(days: u64) -> String {
+    let day = days + 719_468;
+    let (cycle, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    format!("{:04}-{month:02}-{day:02}", year + 400 * cycle + u64::from(month <= 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[cfg(feature = "torch")]
+    #[test]
+    fn dates() {
+        let known = [(0, "1970-01-01"), (59, "1970-03-01"), (11_016, "2000-02-29"), (20_779, "2026-11-22")];
+        for (days, text) in known {
+            assert_eq!(date(days), text);
         }
     }
 }

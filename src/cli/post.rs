@@ -96,7 +96,7 @@ impl Arguments {
 
         let summary = Summary::new(shape, logits.shape().classes, &map);
         if self.json {
-            super::print_json(&summary)?;
+            super::stdout::print_json(&summary)?;
         } else {
             summary.print(&self.output);
         }

@@ -149,7 +149,7 @@ impl Arguments {
             summary.timings_ms = Some(timings.rows().map(|(name, time)| (name, milliseconds(time))).into());
         }
         if self.json {
-            return progress.suspend(|| super::print_json_line(&summary));
+            return progress.suspend(|| super::stdout::print_json_line(&summary));
         }
         progress.suspend(|| eprintln!("{} -> {}", summary.picture, summary.files.overlay.display()));
         Ok(())

@@ -23,3 +23,24 @@ pub(super) fn wants_colour() -> bool {
     let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     !refused && !plain && io::stdout().is_terminal()
 }
+
+/// Writes a result as one JSON object over several lines.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", json(serde_json::to_string_pretty(value))?))
+}
+
+/// Writes a result as one JSON object on one line.
+///
+/// # Errors
+/// As [`print`].
+#[cfg(feature = "torch")]
+pub(super) fn print_json_line(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", json(serde_json::to_string(value))?))
+}
+
+fn json(text: serde_json::Result<String>) -> Result<String> {
+    text.map_err(|error| Error::io("stdout", "write", error.into()))
+}

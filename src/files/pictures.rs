@@ -8,7 +8,7 @@ use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use image::error::{ImageError, LimitErrorKind};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::whole_file::{Place, first_line, read_at_most, write_whole};
 use crate::{Error, Result, Size};
@@ -87,6 +87,26 @@ pub fn decode_picture(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
     }
     let picture = decode(bytes).map_err(|error| picture_error(place, &error))?;
     Ok(picture.into_rgb8())
+}
+
+/// Reads a grey PNG of labels: one byte a pixel, such as train ids or a mask.
+///
+/// # Errors
+/// As [`read_picture`], and [`Error::File`] when the picture is in colour or has more than 8 bits a pixel.
+pub fn read_labels(path: &Path) -> Result<GrayImage> {
+    decode_labels(path, &read_at_most(path, LARGEST_FILE)?)
+}
+
+/// As [`read_labels`], from the bytes of the file; `path` names them in errors.
+///
+/// # Errors
+/// As [`read_labels`].
+pub fn decode_labels(path: &Path, bytes: &[u8]) -> Result<GrayImage> {
+    let place = Place::file(path);
+    match decode(bytes).map_err(|error| picture_error(place, &error))? {
+        DynamicImage::ImageLuma8(labels) => Ok(labels),
+        other => Err(place.error(format!("holds {:?} pixels", other.color()), "labels as 8-bit grey PNG")),
+    }
 }
 
 fn decode(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
