@@ -1,8 +1,9 @@
-//! Which file a shared library of this process came from.
+//! Which file a shared library of this process came from, and why one does not load.
 //!
 //! The loader picks a library by run paths, environment and cache; what it picked is known only afterwards. The kernel
 //! lists every mapped file in `/proc/self/maps`, which is read here. On systems without it nothing is found.
 
+use std::error::Error as _;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,12 @@ use std::path::{Path, PathBuf};
 pub(crate) fn loaded_library(name: &str) -> Option<PathBuf> {
     let maps = std::fs::read("/proc/self/maps").ok()?;
     find_in_maps(&maps, name)
+}
+
+/// What the system's loader says, in one line. The error itself only names the call that failed.
+pub(crate) fn loader_message(error: &libloading::Error) -> String {
+    let message = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    message.lines().next().unwrap_or_default().to_owned()
 }
 
 fn find_in_maps(maps: &[u8], name: &str) -> Option<PathBuf> {

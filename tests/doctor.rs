@@ -145,11 +145,10 @@ fn the_kernel_cache_is_the_folder_of_the_environment() {
     assert_eq!(check(&report, "kernel cache")["status"], status);
 }
 
-/// Libtorch beside a CUDA half that is no library: what a broken installation looks like.
-#[test]
+/// A folder with this machine's libtorch and no CUDA half.
 #[cfg(all(feature = "torch", target_os = "linux"))]
-fn a_cuda_half_that_does_not_load_is_told_in_the_loaders_words() {
-    let report = json(&sml(&["doctor", "--json"]).output().unwrap());
+fn folder_with_libtorch() -> tempfile::TempDir {
+    let report = json(&sml(&["doctor", "--device", "cpu", "--json"]).output().unwrap());
     let library = Path::new(report["facts"]["libtorch"]["path"].as_str().unwrap());
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     for entry in library.parent().unwrap().read_dir().unwrap() {
@@ -165,14 +164,40 @@ fn a_cuda_half_that_does_not_load_is_told_in_the_loaders_words() {
             std::os::unix::fs::symlink(entry.path(), folder.path().join(name)).unwrap();
         }
     }
-    std::fs::write(folder.path().join("libtorch_cuda.so"), "not a library").unwrap();
+    folder
+}
+
+#[test]
+#[cfg(all(feature = "torch", target_os = "linux"))]
+fn a_cuda_half_that_does_not_load_is_told_in_the_loaders_words() {
+    let folder = folder_with_libtorch();
+    let half = folder.path().join("libtorch_cuda.so");
+    std::fs::write(&half, "not a library").unwrap();
     let output = sml(&["doctor", "--json"]).env("LD_LIBRARY_PATH", folder.path()).output().unwrap();
     let report = json(&output);
     let reason =
         report["facts"]["libtorch"]["cuda_half"]["broken"].as_str().unwrap_or_else(|| panic!("{report:#}"));
-    assert!(reason.contains(&folder.path().join("libtorch_cuda.so").display().to_string()), "{reason}");
+    assert_eq!(reason, format!("{}: file too short", half.display()));
     assert!(check(&report, "libtorch CUDA half")["text"].as_str().unwrap().contains("does not load"));
     assert_eq!(output.status.code(), Some(0), "the CPU path works all the same");
+}
+
+/// Another library stands in for the CUDA half here: it loads, and registers nothing.
+#[test]
+#[cfg(all(feature = "torch", target_os = "linux"))]
+fn a_cuda_half_beside_the_cpu_half_is_loaded() {
+    let folder = folder_with_libtorch();
+    let half = folder.path().join("libtorch_cuda.so");
+    let mut libraries = folder.path().read_dir().unwrap().map(|entry| entry.unwrap());
+    let stand_in =
+        libraries.find(|entry| entry.file_name().to_string_lossy().starts_with("libgomp")).unwrap();
+    std::fs::copy(stand_in.path(), &half).unwrap();
+    let output = sml(&["doctor", "--json"]).env("LD_LIBRARY_PATH", folder.path()).output().unwrap();
+    let report = json(&output);
+    assert_eq!(report["facts"]["libtorch"]["cuda_half"]["present"], half.to_str().unwrap(), "{report:#}");
+    assert_eq!(report["facts"]["libtorch"]["gpus"], 0);
+    assert_eq!(check(&report, "libtorch CUDA half")["status"], "ok");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
 }
 
 #[test]

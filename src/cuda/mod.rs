@@ -6,3 +6,4 @@
 pub mod driver;
 pub mod kernel_cache;
 pub mod nvrtc;
+mod nvrtc_files;

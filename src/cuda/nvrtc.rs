@@ -4,13 +4,10 @@
 //! system's loader then looks only where it always looks, not in the folder NVRTC came from. So the builtins are loaded
 //! first, by full path, from the same folder; when NVRTC asks for them by name, the loader finds them loaded already.
 //!
-//! Folders are tried in this order: beside libtorch, the NVIDIA wheels beside a libtorch installed by pip, `.libtorch`
-//! in the source folder that holds the program, the toolkit that `CUDA_HOME` or `CUDA_PATH` names, and last the
-//! system's own search. The functions are taken from the library that was found, and not by name from whichever
-//! NVRTC the loader would meet first.
+//! Where the files lie is found by `nvrtc_files`. The functions are taken from the library that was found, and not by name
+//! from whichever NVRTC the loader would meet first.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -19,11 +16,9 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::driver::CudaRelease;
-use crate::loaded_library::loaded_library;
+use super::nvrtc_files::{MAJORS, builtins_of, candidate_folders, nvrtc_in};
+use crate::loaded_library::{loaded_library, loader_message};
 use crate::{Error, Result};
-
-/// Releases of NVRTC that are looked for, best first: their major numbers, as in `libnvrtc.so.13`.
-const MAJORS: [u32; 2] = [13, 12];
 
 /// How to come by NVRTC.
 pub(crate) const REMEDY: &str = "run scripts/setup.sh in the source folder, or pip install nvidia-cuda-nvrtc, or set CUDA_HOME to a \
@@ -134,9 +129,9 @@ impl Nvrtc {
     fn open(name: &Path) -> Result<Self, String> {
         // SAFETY: NVRTC's initialisers have no preconditions. The file is one that the installation offers under
         // NVRTC's name; local symbols keep it apart from any other NVRTC in the process.
-        let library =
-            unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| one_line(&error))?;
-        let functions = Functions::find(&library).map_err(|error| one_line(&error))?;
+        let library = unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL) }
+            .map_err(|error| loader_message(&error))?;
+        let functions = Functions::find(&library).map_err(|error| loader_message(&error))?;
         let (mut major, mut minor) = (0, 0);
         // SAFETY: both pointers are valid for the write of one integer.
         unsafe { (functions.version)(&raw mut major, &raw mut minor) };
@@ -308,59 +303,6 @@ fn c_string(text: &str, action: &str) -> Result<CString> {
     CString::new(text).map_err(refused)
 }
 
-fn one_line(error: &libloading::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
-}
-
-/// Folders that may hold NVRTC, in the order in which they are tried. They need not exist.
-pub fn candidate_folders() -> Vec<PathBuf> {
-    let libtorch = loaded_library("libtorch_cpu.so").and_then(|path| path.parent().map(Path::to_owned));
-    let program = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    folders_around(libtorch.as_deref(), program.as_deref(), toolkits)
-}
-
-fn folders_around(
-    libtorch: Option<&Path>,
-    program: Option<&Path>,
-    toolkits: impl Iterator<Item = PathBuf>,
-) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    if let Some(lib) = libtorch {
-        folders.push(lib.to_owned());
-        // A wheel's libtorch lies in site-packages/torch/lib, NVIDIA's wheels in site-packages/nvidia.
-        if let Some(packages) = lib.ancestors().nth(2) {
-            folders.push(packages.join("nvidia/cu13/lib"));
-            folders.push(packages.join("nvidia/cuda_nvrtc/lib"));
-        }
-    }
-    // The program lies in target/<profile>/ or up to two folders deeper.
-    let above = program.into_iter().flat_map(|folder| folder.ancestors().skip(2).take(3));
-    folders.extend(above.map(|folder| folder.join(".libtorch/lib")));
-    folders.extend(toolkits.filter(|path| path.is_absolute()).map(|path| path.join("lib64")));
-    let mut seen = BTreeSet::new();
-    folders.retain(|folder| seen.insert(folder.clone()));
-    folders
-}
-
-/// The best NVRTC in a folder that also holds its builtins: without those it would load and compile nothing, and another
-/// folder may do better.
-fn nvrtc_in(folder: &Path) -> Option<PathBuf> {
-    let found = MAJORS.iter().map(|major| folder.join(format!("libnvrtc.so.{major}")));
-    found.into_iter().find(|path| path.is_file() && !builtins_of(path).is_empty())
-}
-
-/// The builtins that lie beside an NVRTC and belong to its release: `libnvrtc-builtins.so.13.0` to `libnvrtc.so.13`.
-fn builtins_of(nvrtc: &Path) -> Vec<PathBuf> {
-    let version =
-        nvrtc.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("libnvrtc.so."));
-    let (Some(folder), Some(version)) = (nvrtc.parent(), version) else { return Vec::new() };
-    let Ok(entries) = folder.read_dir() else { return Vec::new() };
-    let wanted = format!("libnvrtc-builtins.so.{version}.");
-    let paths = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&wanted));
-    paths.map(|entry| entry.path()).collect()
-}
-
 /// Loads the builtins of an NVRTC. If that fails, NVRTC is left to look for them by itself, and a compilation shows
 /// whether it found any.
 fn preload_builtins(nvrtc: &Path) {
@@ -427,43 +369,14 @@ mod tests {
     }
 
     #[test]
-    fn folders_follow_libtorch_the_program_and_the_toolkit() {
-        let folders = folders_around(
-            Some(Path::new("/venv/site-packages/torch/lib")),
-            Some(Path::new("/clone/target/release/deps")),
-            [PathBuf::from("/usr/local/cuda"), PathBuf::from("relative")].into_iter(),
-        );
-        let expected = [
-            "/venv/site-packages/torch/lib",
-            "/venv/site-packages/nvidia/cu13/lib",
-            "/venv/site-packages/nvidia/cuda_nvrtc/lib",
-            "/clone/target/.libtorch/lib",
-            "/clone/.libtorch/lib",
-            "/.libtorch/lib",
-            "/usr/local/cuda/lib64",
-        ];
-        assert_eq!(folders, expected.map(PathBuf::from));
-    }
-
-    #[test]
-    fn the_best_nvrtc_with_builtins_is_taken_from_a_folder() {
+    fn what_is_no_library_is_refused_in_one_line() {
         let folder = tempfile::tempdir().unwrap();
-        let add = |name: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, "not a library").unwrap();
-            path
-        };
-        assert_eq!(nvrtc_in(folder.path()), None);
-        let new = add("libnvrtc.so.13");
-        let old = add("libnvrtc.so.12");
-        assert_eq!(nvrtc_in(folder.path()), None, "builtins are missing");
-        let old_builtins = add("libnvrtc-builtins.so.12.8");
-        assert_eq!(nvrtc_in(folder.path()), Some(old.clone()));
-        add("libnvrtc-builtins.so.13.0");
-        assert_eq!(nvrtc_in(folder.path()), Some(new.clone()));
-        assert_eq!(builtins_of(&old), [old_builtins]);
-
-        let message = Nvrtc::open(&new).err().unwrap();
-        assert!(message.contains("libnvrtc.so.13") && !message.contains('\n'), "{message:?}");
+        let path = folder.path().join("libnvrtc.so.13");
+        std::fs::write(&path, "not a library").unwrap();
+        let message = Nvrtc::open(&path).err().unwrap();
+        assert!(
+            message.ends_with("libnvrtc.so.13: file too short") && !message.contains('\n'),
+            "{message:?}"
+        );
     }
 }

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
-use crate::loaded_library::loaded_library;
+use crate::loaded_library::{loaded_library, loader_message};
 use crate::{DeviceRequest, Error, Result};
 
 /// The release of libtorch that this crate is built for. Its C++ interface changes from release to release.
@@ -105,7 +105,13 @@ fn load_from(path: &Path) -> CudaHalf {
             std::mem::forget(library);
             CudaHalf::Loaded(path.to_owned())
         }
-        Err(error) => CudaHalf::Failed { path: path.to_owned(), message: first_line(&error.to_string()) },
+        Err(error) => {
+            let message = loader_message(&error);
+            // Some messages begin with the file, which is told anyway.
+            let message =
+                message.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&message).to_owned();
+            CudaHalf::Failed { path: path.to_owned(), message }
+        }
     }
 }
 
@@ -146,7 +152,7 @@ fn driver_loads() -> Result<(), String> {
             // SAFETY: the driver's library is made to be loaded by any process and does nothing until it is called.
             // It stays loaded, as it does in every program that uses a GPU.
             let driver = unsafe { Library::new(DRIVER) };
-            driver.map(std::mem::forget).map_err(|error| first_line(&error.to_string()))
+            driver.map(std::mem::forget).map_err(|error| loader_message(&error))
         })
         .clone()
 }
@@ -236,7 +242,7 @@ mod tests {
         match load_from(&path) {
             CudaHalf::Failed { path: failed, message } => {
                 assert_eq!(failed, path);
-                assert!(!message.is_empty() && !message.contains('\n'), "{message:?}");
+                assert_eq!(message, "file too short");
             }
             other => panic!("{other:?}"),
         }

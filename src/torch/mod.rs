@@ -1,4 +1,4 @@
-//! Backbones on libtorch.
+//! Backbones on libtorch, and its tensors as the engine's logits and results.
 //!
 //! A [`Backbone`] turns a picture into logits at the network's own resolution: [`DabNetBackbone`] is DABNet written in
 //! tch, with weights from `.safetensors`; [`TorchScriptBackbone`] runs any TorchScript module that a sidecar describes.
@@ -7,6 +7,7 @@
 mod backbone;
 mod dabnet;
 mod dabnet_backbone;
+mod interop;
 pub mod libtorch;
 mod preprocessing;
 mod sidecar;
@@ -16,6 +17,7 @@ mod weights;
 pub use backbone::Backbone;
 pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
+pub use interop::{OutputTensors, borrow_logits};
 pub use libtorch::choose_device;
 pub use preprocessing::{ChannelOrder, Preprocessing};
 pub use sidecar::Sidecar;

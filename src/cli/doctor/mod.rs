@@ -1,11 +1,13 @@
 //! `sml doctor`: what this machine and this build can do, and what to do about what they cannot.
 //!
-//! Three steps, each in its file: [`facts`] looks at the machine, [`checks`] judges what was found, [`report`] puts it
-//! into words or JSON. Only the first step touches the machine.
+//! Three steps: `survey` looks at the machine and notes the [`facts`], [`checks`] judges them, [`report`] puts both into
+//! words or JSON. Only the first step touches the machine, so that the others are tested on machines of every kind.
 
 mod checks;
 mod facts;
+mod gpu_checks;
 mod report;
+mod survey;
 
 use clap::Args;
 
