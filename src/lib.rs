@@ -6,6 +6,8 @@ pub mod cli;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(feature = "torch")]
+pub mod demo;
 mod device;
 mod engine;
 mod error;

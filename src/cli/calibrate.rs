@@ -14,10 +14,10 @@ use super::model::ModelArgs;
 use super::pipeline::{Pipeline, picture_logits};
 use crate::files::{LogitsFile, PictureSource, list_pictures, read_labels, read_picture, write_whole};
 use crate::metrics::{NORMAL, UNEXPECTED};
-use crate::torch::{Backbone, logits_of_tensor};
+use crate::torch::Backbone;
 use crate::{
-    AnomalyMap, ClassStatistics, Error, OperatingPoints, Params, Provenance, Result, Score, ScoreHistogram, Size,
-    StatisticsAccumulator,
+    AnomalyMap, ClassStatistics, Error, OperatingPoints, Params, Provenance, Result, Score, ScoreHistogram,
+    Size, StatisticsAccumulator,
 };
 
 /// Measure class statistics on normal pictures, for the score sml
@@ -92,9 +92,8 @@ impl Arguments {
             let predictions: Vec<u8> = frame.map.prediction.iter().copied().collect();
             accumulator.add(&max_logits, &predictions)
         })?;
-        let accumulator = accumulator.ok_or_else(|| {
-            Error::file(&self.inputs[0], "holds nothing to measure", "pictures or logits")
-        })?;
+        let accumulator = accumulator
+            .ok_or_else(|| Error::file(&self.inputs[0], "holds nothing to measure", "pictures or logits"))?;
         let mut statistics = accumulator.finish(source.provenance(images, &self.inputs));
         if self.thresholds || !self.labelled.is_empty() {
             let points = self.operating_points(&source, &statistics)?;
@@ -115,17 +114,19 @@ impl Arguments {
                 frame.map.score.iter().for_each(|&score| normal.add(score));
                 Ok(())
             })?,
-            Some(folder) => source.labelled(&self.labelled)?.each_map(self, pipeline, "thresholds", |frame| {
-                let labels = labels_of(folder, &frame)?;
-                for (&score, label) in frame.map.score.iter().zip(labels) {
-                    match label {
-                        NORMAL => normal.add(score),
-                        UNEXPECTED => unexpected.add(score),
-                        _ => {}
+            Some(folder) => {
+                source.labelled(&self.labelled)?.each_map(self, pipeline, "thresholds", |frame| {
+                    let labels = labels_of(folder, &frame)?;
+                    for (&score, label) in frame.map.score.iter().zip(labels) {
+                        match label {
+                            NORMAL => normal.add(score),
+                            UNEXPECTED => unexpected.add(score),
+                            _ => {}
+                        }
                     }
-                }
-                Ok(())
-            })?,
+                    Ok(())
+                })?
+            }
         }
         Ok(OperatingPoints::new(params, &normal, &unexpected))
     }
@@ -139,10 +140,15 @@ impl Arguments {
             self.output.display()
         );
         if !without.is_empty() {
-            eprintln!("sml: warning: classes {without:?} were seldom or never predicted; more images may help");
+            eprintln!(
+                "sml: warning: classes {without:?} were seldom or never predicted; more images may help"
+            );
         }
         if accumulator.non_finite() > 0 {
-            eprintln!("sml: warning: {} pixels with NaN or infinite max logits left out", accumulator.non_finite());
+            eprintln!(
+                "sml: warning: {} pixels with NaN or infinite max logits left out",
+                accumulator.non_finite()
+            );
         }
     }
 }
@@ -150,9 +156,14 @@ impl Arguments {
 /// The labels of a frame: `NAME.png` or `NAME_unexpected.png` in `folder`, of the picture's size.
 fn labels_of(folder: &Path, frame: &Frame<'_>) -> Result<Vec<u8>> {
     let candidates = [format!("{}.png", frame.name), format!("{}_unexpected.png", frame.name)];
-    let path = candidates.iter().map(|name| folder.join(name)).find(|path| path.exists()).ok_or_else(|| {
-        Error::file(folder, "holds no labels of this picture", format!("a file {}", candidates.join(" or ")))
-    })?;
+    let path =
+        candidates.iter().map(|name| folder.join(name)).find(|path| path.exists()).ok_or_else(|| {
+            Error::file(
+                folder,
+                "holds no labels of this picture",
+                format!("a file {}", candidates.join(" or ")),
+            )
+        })?;
     let labels = read_labels(&path)?;
     let (_, height, width) = frame.map.score.dim();
     if (labels.height() as usize, labels.width() as usize) != (height, width) {
@@ -227,7 +238,7 @@ impl Source {
                     let picture = read_picture(source)?;
                     let size = Size::new(picture.height() as usize, picture.width() as usize);
                     let (tensor, _) = picture_logits(&**backbone, &picture)?;
-                    let map = pipeline.submit(&logits_of_tensor(&tensor)?, size)?;
+                    let map = pipeline.submit_tensor(&tensor, size)?;
                     let classes = backbone.class_names().len();
                     handle(Frame { name: source.name(), classes, map })?;
                     progress.inc(1);

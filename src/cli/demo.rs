@@ -6,19 +6,19 @@ use clap::Args;
 use image::{GrayImage, RgbImage};
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
+use tch::Tensor;
 
 use super::pipeline::{Pipeline, picture_logits};
 use super::run::write_picture;
 use super::stdout;
 use crate::demo::{self, SCENES};
-use crate::device::DeviceRequest;
 use crate::files::{decode_labels, decode_picture, prepare_folder, write_whole};
 use crate::metrics::{AnomalyMetrics, ConfusionMatrix, PixelScores};
 use crate::render::report::{Picture, Report, SYNTHETIC_SCENES, Scene};
 use crate::render::table::{MetricsRow, metrics_text, percent};
 use crate::render::{self, Panel, ScoreRange};
-use crate::torch::{Backbone, choose_device, logits_of_tensor};
-use crate::{ClassStatistics, Logits, Params, Result, Score, Size, Stage, cityscapes};
+use crate::torch::{Backbone, choose_device};
+use crate::{ClassStatistics, DeviceRequest, Params, Result, Score, Size, Stage, cityscapes};
 
 /// Run the bundled network on the bundled scenes: pictures, metrics and a page that shows them
 ///
@@ -83,13 +83,7 @@ impl Arguments {
     }
 
     /// Writes each scene's pictures, the figure and the page.
-    fn write(
-        &self,
-        scenes: &[Drawn],
-        rows: &[MetricsRow],
-        miou: f64,
-        backbone: &dyn Backbone,
-    ) -> Result<()> {
+    fn write(&self, scenes: &[Drawn], rows: &[MetricsRow], miou: f64, backbone: &dyn Backbone) -> Result<()> {
         let mut shown = Vec::new();
         for scene in scenes {
             let mut pictures = Vec::new();
@@ -108,9 +102,10 @@ impl Arguments {
         write_picture(&self.output.join("figure.png"), &render::montage(&figure, 320)?)?;
         let report = Report {
             title: "Standardized Max Logits: bundled demonstration".to_owned(),
-            introduction: "Street scenes with objects that the network was not trained on. A bright pixel is \
+            introduction:
+                "Street scenes with objects that the network was not trained on. A bright pixel is \
                            anomalous; all scores of a scene's map share one robust range."
-                .to_owned(),
+                    .to_owned(),
             notes: vec![SYNTHETIC_SCENES.to_owned()],
             metrics: rows.to_vec(),
             miou: Some(miou),
@@ -149,8 +144,9 @@ struct Evaluation {
 
 impl Evaluation {
     fn new(backbone: &dyn Backbone, statistics: &ClassStatistics) -> Result<Self> {
-        let methods = methods(backbone.align_corners())
-            .map(|(name, params)| (name, Pipeline::new(params, Some(statistics.clone())), PixelScores::new()));
+        let methods = methods(backbone.align_corners()).map(|(name, params)| {
+            (name, Pipeline::new(params, Some(statistics.clone())), PixelScores::new())
+        });
         let confusion = ConfusionMatrix::new(backbone.class_names().len())?;
         Ok(Self { methods: methods.into(), confusion })
     }
@@ -162,9 +158,8 @@ impl Evaluation {
         let labels = decode_labels(path, scene.labels)?;
         let unexpected = decode_labels(path, scene.unexpected)?;
         let (tensor, _) = picture_logits(backbone, &picture)?;
-        let logits = logits_of_tensor(&tensor)?;
 
-        let (prediction, maps) = self.maps(&logits, &picture, &unexpected)?;
+        let (prediction, maps) = self.maps(&tensor, &picture, &unexpected)?;
         self.confusion.add(labels.as_raw(), &prediction.iter().copied().collect::<Vec<_>>())?;
         let mask = ArrayView2::from_shape(prediction.dim(), unexpected.as_raw());
         let mut pictures = vec![("image", picture), ("prediction", render::colorize(prediction.view())?)];
@@ -183,7 +178,7 @@ impl Evaluation {
     #[allow(clippy::type_complexity, reason = "two arrays by name, used once")]
     fn maps(
         &mut self,
-        logits: &Logits<'_>,
+        logits: &Tensor,
         picture: &RgbImage,
         unexpected: &GrayImage,
     ) -> Result<(Array2<u8>, Vec<(&'static str, Array2<f32>)>)> {
@@ -191,7 +186,7 @@ impl Evaluation {
         let mut prediction = Array2::zeros((size.height, size.width));
         let mut maps = Vec::new();
         for (name, pipeline, scores) in &mut self.methods {
-            let map = pipeline.submit(logits, size)?;
+            let map = pipeline.submit_tensor(logits, size)?;
             let score = map.score.index_axis(Axis(0), 0).to_owned();
             prediction = map.prediction.index_axis(Axis(0), 0).to_owned();
             scores.add(&score.iter().copied().collect::<Vec<_>>(), unexpected.as_raw())?;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::model::ModelArgs;
 use crate::files::{LogitsFile, PictureSource, read_picture, write_npy};
-use crate::torch::{Backbone, logits_of_tensor, torch_error};
+use crate::torch::{Backbone, torch_error};
 use crate::{Layout, LogitsData, Result};
 
 /// Run the network alone and save its logits
@@ -46,19 +46,18 @@ impl Arguments {
             backbone.preprocess(&read_picture(&PictureSource::File(self.input.clone()))?)?
         };
         let logits = backbone.forward(&input)?;
-        let host = logits
-            .f_to_device(tch::Device::Cpu)
-            .and_then(|logits| logits.f_to_kind(Kind::Float)?.f_contiguous())
-            .map_err(torch_error("bring the logits to the host"))?;
-        let view = logits_of_tensor(&host)?;
-        let shape = view.shape();
-        let dimensions = [shape.batch, shape.classes, shape.size.height, shape.size.width];
-        if let LogitsData::F32(data) = view.data() {
-            write_npy(&self.output, &dimensions, data)?;
-        }
+        let dimensions: Vec<usize> = logits.size().iter().map(|&n| n as usize).collect();
+        let values = host_values(&logits).map_err(torch_error("bring the logits to the host"))?;
+        write_npy(&self.output, &dimensions, &values)?;
         eprintln!("{dimensions:?} -> {}", self.output.display());
         Ok(())
     }
+}
+
+/// The elements of a tensor on any device, row by row, as float32.
+fn host_values(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
+    let flat = tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view(-1)?;
+    Vec::<f32>::try_from(&flat)
 }
 
 /// The array in `path` as a tensor on the network's device.

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    BorderLabels, ElementType, Error, Layout, MissingStatistics, NonFinite, Params, Replacement, Result, Score,
-    Size, Smoothing, Suppression,
+    BorderLabels, ElementType, Error, Layout, MissingStatistics, NonFinite, Params, Replacement, Result,
+    Score, Size, Smoothing, Suppression,
 };
 
 /// Parameters of the post-processing. What is not given has the paper's value.

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::device::DeviceRequest;
 use crate::torch::{Backbone, DabNetBackbone, DabNetConfig, TorchScriptBackbone, choose_device};
-use crate::{ClassStatistics, Error, Result, demo};
+use crate::{ClassStatistics, DeviceRequest, Error, Result, demo};
 
 /// The network and where it runs.
 #[derive(Args, Clone, Debug)]
@@ -36,7 +35,9 @@ impl ModelArgs {
     pub fn load(&self) -> Result<Box<dyn Backbone>> {
         let weights = |expected| match &self.weights {
             Some(weights) => Ok(weights),
-            None => Err(Error::InvalidParameter { field: "--weights", given: "missing".to_owned(), expected }),
+            None => {
+                Err(Error::InvalidParameter { field: "--weights", given: "missing".to_owned(), expected })
+            }
         };
         if self.model != "dabnet" && self.weights.is_some() {
             return Err(Error::InvalidParameter {
@@ -67,7 +68,11 @@ impl ModelArgs {
     ///
     /// # Errors
     /// When `file` cannot be read or does not hold statistics.
-    pub fn statistics(&self, file: Option<&Path>, backbone: &dyn Backbone) -> Result<Option<ClassStatistics>> {
+    pub fn statistics(
+        &self,
+        file: Option<&Path>,
+        backbone: &dyn Backbone,
+    ) -> Result<Option<ClassStatistics>> {
         if let Some(file) = file {
             return ClassStatistics::read(file).map(Some);
         }

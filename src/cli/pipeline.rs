@@ -7,7 +7,8 @@ use tch::{Device as TorchDevice, Tensor};
 
 use crate::torch::{Backbone, torch_error};
 use crate::{
-    AnomalyMap, Capacity, ClassStatistics, Device, Engine, Logits, Params, Result, Size, StageTimings,
+    AnomalyMap, Capacity, ClassStatistics, Device, Engine, Error, Logits, LogitsShape, Params, Result, Size,
+    StageTimings,
 };
 
 /// Time that one picture took.
@@ -64,12 +65,33 @@ impl Pipeline {
         Self { params, statistics, engine: None, warned: false }
     }
 
-    /// Runs the post-processing on logits of batch size 1, upsampled to `size`.
+    /// Runs the post-processing on logits, upsampled to `size`.
     ///
     /// # Errors
     /// As [`Engine::new`] and [`Engine::submit`].
     pub fn submit(&mut self, logits: &Logits<'_>, size: Size) -> Result<AnomalyMap<'_>> {
-        let capacity = Capacity::of(logits.shape(), size);
+        self.engine_for(logits.shape(), size)?.submit(logits, size)
+    }
+
+    /// Runs the post-processing on a tensor of logits in host memory, upsampled to `size`.
+    ///
+    /// # Errors
+    /// As [`Engine::new`] and [`Engine::submit_tensor`].
+    pub fn submit_tensor(&mut self, logits: &Tensor, size: Size) -> Result<AnomalyMap<'_>> {
+        let dimensions: Vec<usize> = logits.size().iter().map(|&n| n as usize).collect();
+        let [batch, classes, height, width] = dimensions[..] else {
+            return Err(Error::Shape {
+                what: "logits tensor",
+                given: format!("{dimensions:?}"),
+                expected: "4 dimensions (N, C, h, w)".to_owned(),
+            });
+        };
+        let shape = LogitsShape::new(batch, classes, height, width)?;
+        self.engine_for(shape, size)?.submit_tensor(logits, size)
+    }
+
+    fn engine_for(&mut self, shape: LogitsShape, size: Size) -> Result<&mut Engine> {
+        let capacity = Capacity::of(shape, size);
         let engine = match self.engine.take().filter(|engine| engine.capacity() == capacity) {
             Some(engine) => engine,
             None => {
@@ -81,7 +103,7 @@ impl Pipeline {
                 engine
             }
         };
-        self.engine.insert(engine).submit(logits, size)
+        Ok(self.engine.insert(engine))
     }
 
     /// Time that the stages of the latest frame took.

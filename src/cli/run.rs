@@ -17,7 +17,6 @@ use crate::files::{
     write_score_png,
 };
 use crate::render::{self, ScoreRange};
-use crate::torch::logits_of_tensor;
 use crate::{ClassStatistics, Error, Params, Result, Size};
 
 /// Find unexpected objects in pictures of streets
@@ -124,9 +123,11 @@ impl Arguments {
             let picture = read_picture(source)?;
             let (tensor, mut timings) = picture_logits(&*backbone, &picture)?;
             let size = Size::new(picture.height() as usize, picture.width() as usize);
-            let map = pipeline.submit(&logits_of_tensor(&tensor)?, size)?;
-            let (score, prediction) = (map.score.index_axis(Axis(0), 0), map.prediction.index_axis(Axis(0), 0));
-            let written = Written::write(&self.output.join(source.name()), &picture, score, prediction, threshold)?;
+            let map = pipeline.submit_tensor(&tensor, size)?;
+            let (score, prediction) =
+                (map.score.index_axis(Axis(0), 0), map.prediction.index_axis(Axis(0), 0));
+            let written =
+                Written::write(&self.output.join(source.name()), &picture, score, prediction, threshold)?;
             let non_finite = map.non_finite.iter().sum();
             let summary = Summary::new(source, score, threshold, non_finite, written);
             timings.stages = pipeline.timings();
@@ -143,8 +144,11 @@ impl Arguments {
 
     fn report(&self, progress: &ProgressBar, mut summary: Summary, timings: FrameTimings) -> Result<()> {
         if self.timings {
-            let list: Vec<String> =
-                timings.rows().iter().map(|(name, time)| format!("{name} {:.1} ms", milliseconds(*time))).collect();
+            let list: Vec<String> = timings
+                .rows()
+                .iter()
+                .map(|(name, time)| format!("{name} {:.1} ms", milliseconds(*time)))
+                .collect();
             progress.suspend(|| eprintln!("{}: {}", summary.picture, list.join(", ")));
             summary.timings_ms = Some(timings.rows().map(|(name, time)| (name, milliseconds(time))).into());
         }
@@ -232,7 +236,7 @@ impl Written {
         let range = ScoreRange::robust(scores.iter().copied());
         write_picture(&written.overlay, &render::overlay(picture, score, range)?)?;
         if let (Some(mask), Some(threshold)) = (&written.mask, threshold) {
-            write_grey_png(mask, size, render::unexpected(score, threshold)?.as_raw())?;
+            write_grey_png(mask, size, render::mask::unexpected(score, threshold)?.as_raw())?;
         }
         Ok(written)
     }
