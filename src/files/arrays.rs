@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use ndarray::{ArrayView, IxDyn, ShapeBuilder};
 
-use super::npy::{self, shape_text};
+use super::npy_header::{Header, shape_text};
 use super::whole_file::{Place, open_regular, quoted};
 use super::{npz, safetensors};
 use crate::{ElementType, Error, Layout, Logits, LogitsData, LogitsShape, Result};
@@ -27,6 +27,14 @@ const CHUNK: usize = 1 << 16;
 /// Logits read from a file: owned, in the element type of the file, in C order.
 ///
 /// It serves for any float array of rank 3 or 4, such as the already normalised input of a network.
+///
+/// ```no_run
+/// use sml::{Layout, files::LogitsFile};
+/// let file = LogitsFile::read("frame.npz", None)?;
+/// let logits = file.logits(Layout::Nchw)?;
+/// println!("{:?} of {:?}", logits.shape(), file.element_type());
+/// # Ok::<(), sml::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct LogitsFile {
     path: PathBuf,
@@ -184,7 +192,7 @@ pub(super) struct Described {
 
 impl Described {
     /// An array in .npy format.
-    pub fn npy(header: &npy::Header) -> Self {
+    pub fn npy(header: &Header) -> Self {
         let element = match (header.element.kind, header.element.size) {
             ('f', 4) => Some(ElementType::F32),
             ('f', 2) => Some(ElementType::F16),
@@ -292,7 +300,7 @@ fn list(arrays: &[(String, Described)]) -> String {
 fn read_npy(path: &Path) -> Result<(Option<String>, Checked, Elements)> {
     let place = Place::file(path);
     let (mut file, size) = open_regular(path)?;
-    let header = npy::Header::read(place, &mut file)?;
+    let header = Header::read(place, &mut file)?;
     let checked = Described::npy(&header).check(place)?;
     header.check_size(place, size.saturating_sub(header.data_start))?;
     let elements = checked.read_elements(place, &mut file)?;

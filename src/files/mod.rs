@@ -8,9 +8,11 @@
 
 mod arrays;
 mod npy;
+mod npy_header;
 mod npz;
 mod official_statistics;
 mod pickle;
+mod pickle_stream;
 #[cfg(feature = "cli")]
 mod picture_list;
 mod pictures;

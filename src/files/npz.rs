@@ -12,7 +12,7 @@ use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::arrays::{Checked, Described, Elements, choose};
-use super::npy::Header;
+use super::npy_header::Header;
 use super::whole_file::{Place, first_line, open_regular};
 use crate::{Error, Result};
 

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::npy::{Header, read_npy_vector};
+use super::npy::read_npy_vector;
+use super::npy_header::Header;
 use super::pickle::{LONGEST, Unpickled, Value, unpickle};
 use super::whole_file::{Place, open_regular, read_at_most};
 use crate::{LogitsShape, Result};
@@ -16,7 +17,7 @@ const EXPECTED: &str = "a pickled dict from train id to float, as np.save writes
 
 /// Reads a .npy file that holds a pickled dict from train id to float.
 ///
-/// Pickle protocols 0 to 5, Python's own numbers and NumPy's. Train ids are 0 to 254.
+/// Pickle protocols 0 to 5 with Python's numbers, from 1 on also with NumPy's. Train ids are 0 to 254.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) when the file cannot be read; [`Error::File`](crate::Error::File) when it holds

@@ -12,6 +12,8 @@
 
 use std::collections::BTreeMap;
 
+use super::pickle_stream::{PickleStream, Step, parsed, plain, unquoted};
+
 /// Longest pickle in bytes. 255 classes take 30 KB in the wordiest protocol.
 pub(super) const LONGEST: usize = 1 << 18;
 /// Longest text or number that is ever copied; longer ones are no part of a NumPy type or number.
@@ -98,21 +100,21 @@ pub(super) fn unpickle(bytes: &[u8]) -> Result<Unpickled, String> {
         return Err(format!("its pickle is {} bytes long, more than {LONGEST}", bytes.len()));
     }
     let mut machine = Machine {
-        rest: bytes,
+        input: PickleStream::new(bytes),
         values: Vec::new(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: BTreeMap::new(),
     };
     while machine.step()? {}
-    match (machine.stack.as_slice(), machine.marks.as_slice(), machine.rest) {
-        (&[root], [], []) => Ok(Unpickled { values: machine.values, root }),
+    match (machine.stack.as_slice(), machine.marks.as_slice(), machine.input.is_at_end()) {
+        (&[root], [], true) => Ok(Unpickled { values: machine.values, root }),
         _ => Err("its pickle does not end with exactly one value".into()),
     }
 }
 
 struct Machine<'a> {
-    rest: &'a [u8],
+    input: PickleStream<'a>,
     values: Vec<Value>,
     stack: Vec<Id>,
     /// Heights of the stack at which a sequence began.
@@ -120,23 +122,21 @@ struct Machine<'a> {
     memo: BTreeMap<u64, Id>,
 }
 
-type Step<T = ()> = Result<T, String>;
-
-impl<'a> Machine<'a> {
+impl Machine<'_> {
     /// Executes one instruction; false after the last.
     fn step(&mut self) -> Step<bool> {
-        let code = self.byte()?;
+        let code = self.input.byte()?;
         match code {
             b'.' => return Ok(false),
-            0x80 => match self.byte()? {
+            0x80 => match self.input.byte()? {
                 0..=5 => {}
                 version => return Err(format!("its pickle has protocol {version}, which is newer than 5")),
             },
             // The length of a frame is a hint for buffering.
-            0x95 => drop(self.bytes(8)?),
+            0x95 => drop(self.input.bytes(8)?),
             b'(' => self.marks.push(self.stack.len()),
             b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
+                let (module, name) = (self.input.line()?, self.input.line()?);
                 self.push(Value::Name(Name::of(&module, &name)?));
             }
             0x93 => {
@@ -163,35 +163,35 @@ impl<'a> Machine<'a> {
         Ok(match code {
             b'N' => Value::None,
             0x88 | 0x89 => Value::Bool,
-            b'I' => match self.line()?.as_str() {
+            b'I' => match self.input.line()?.as_str() {
                 "00" | "01" => Value::Bool,
                 number => Value::Int(parsed(number)?),
             },
-            b'L' => Value::Int(parsed(self.line()?.trim_end_matches('L'))?),
-            b'J' => Value::Int(i64::from(i32::from_le_bytes(self.array()?))),
-            b'K' => Value::Int(i64::from(self.byte()?)),
-            b'M' => Value::Int(i64::from(u16::from_le_bytes(self.array()?))),
-            0x8a => Value::Int(self.long()?),
-            b'F' => Value::Float(parsed(&self.line()?)?),
-            b'G' => Value::Float(f64::from_be_bytes(self.array()?)),
-            b'V' => Value::Text(plain(self.line()?)?),
+            b'L' => Value::Int(parsed(self.input.line()?.trim_end_matches('L'))?),
+            b'J' => Value::Int(i64::from(i32::from_le_bytes(self.input.array()?))),
+            b'K' => Value::Int(i64::from(self.input.byte()?)),
+            b'M' => Value::Int(i64::from(u16::from_le_bytes(self.input.array()?))),
+            0x8a => Value::Int(self.input.long()?),
+            b'F' => Value::Float(parsed(&self.input.line()?)?),
+            b'G' => Value::Float(f64::from_be_bytes(self.input.array()?)),
+            b'V' => Value::Text(plain(self.input.line()?)?),
             // What Python 2 called a string may be text or bytes; where it occurs in these files, text serves.
-            b'S' => Value::Text(unquoted(&self.line()?)?),
-            b'X' | b'T' => Value::Text(self.text(4)?),
-            0x8c | b'U' => Value::Text(self.text(1)?),
-            0x8d => Value::Text(self.text(8)?),
-            b'C' => Value::Bytes(self.counted(1)?.to_vec()),
-            b'B' => Value::Bytes(self.counted(4)?.to_vec()),
-            0x8e => Value::Bytes(self.counted(8)?.to_vec()),
+            b'S' => Value::Text(unquoted(&self.input.line()?)?),
+            b'X' | b'T' => Value::Text(self.input.text(4)?),
+            0x8c | b'U' => Value::Text(self.input.text(1)?),
+            0x8d => Value::Text(self.input.text(8)?),
+            b'C' => Value::Bytes(self.input.counted(1)?.to_vec()),
+            b'B' => Value::Bytes(self.input.counted(4)?.to_vec()),
+            0x8e => Value::Bytes(self.input.counted(8)?.to_vec()),
             _ => return Err(format!("its pickle holds the instruction {}", described(code))),
         })
     }
 
     fn memorise(&mut self, code: u8) -> Step {
         let key = match code {
-            b'p' => parsed(&self.line()?)?,
-            b'q' => u64::from(self.byte()?),
-            b'r' => u64::from(u32::from_le_bytes(self.array()?)),
+            b'p' => parsed(&self.input.line()?)?,
+            b'q' => u64::from(self.input.byte()?),
+            b'r' => u64::from(u32::from_le_bytes(self.input.array()?)),
             _ => self.memo.len() as u64,
         };
         let &top = self.stack.last().ok_or_else(underflow)?;
@@ -201,9 +201,9 @@ impl<'a> Machine<'a> {
 
     fn recall(&mut self, code: u8) -> Step {
         let key: u64 = match code {
-            b'g' => parsed(&self.line()?)?,
-            b'h' => u64::from(self.byte()?),
-            _ => u64::from(u32::from_le_bytes(self.array()?)),
+            b'g' => parsed(&self.input.line()?)?,
+            b'h' => u64::from(self.input.byte()?),
+            _ => u64::from(u32::from_le_bytes(self.input.array()?)),
         };
         let id = self
             .memo
@@ -341,72 +341,10 @@ impl<'a> Machine<'a> {
         let id = self.stack.last().filter(|_| above_mark).ok_or_else(underflow)?;
         self.values.get_mut(*id).ok_or_else(underflow)
     }
-
-    fn bytes(&mut self, count: usize) -> Step<&'a [u8]> {
-        let (bytes, rest) = self.rest.split_at_checked(count).ok_or("its pickle is truncated")?;
-        self.rest = rest;
-        Ok(bytes)
-    }
-
-    fn byte(&mut self) -> Step<u8> {
-        Ok(u8::from_le_bytes(self.array()?))
-    }
-
-    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        self.bytes(N)?.try_into().map_err(|_| "its pickle is truncated".to_owned())
-    }
-
-    /// Bytes behind their own number, which takes `width` bytes.
-    fn counted(&mut self, width: usize) -> Step<&'a [u8]> {
-        let count = self.bytes(width)?.iter().rev().fold(0_u64, |count, &byte| count << 8 | u64::from(byte));
-        self.bytes(usize::try_from(count).unwrap_or(usize::MAX))
-    }
-
-    fn text(&mut self, width: usize) -> Step<String> {
-        match std::str::from_utf8(self.counted(width)?) {
-            Ok(text) => Ok(text.to_owned()),
-            Err(_) => Err("its pickle holds text that is not UTF-8".into()),
-        }
-    }
-
-    /// An integer of up to 8 bytes, little-endian, two's complement.
-    fn long(&mut self) -> Step<i64> {
-        let bytes = self.counted(1)?;
-        if bytes.len() > 8 {
-            return Err("its pickle holds an integer of more than 64 bits".into());
-        }
-        let sign = if bytes.last().is_some_and(|&byte| byte >= 0x80) { 0xff } else { 0 };
-        Ok(i64::from_le_bytes(std::array::from_fn(|index| bytes.get(index).copied().unwrap_or(sign))))
-    }
-
-    fn line(&mut self) -> Step<String> {
-        let end = self.rest.iter().position(|&byte| byte == b'\n').ok_or("its pickle is truncated")?;
-        let line = self.bytes(end)?;
-        self.bytes(1)?;
-        match std::str::from_utf8(line) {
-            Ok(line) => Ok(line.to_owned()),
-            Err(_) => Err("its pickle holds text that is not UTF-8".into()),
-        }
-    }
 }
 
 fn underflow() -> String {
     "its pickle uses a value that it never made".into()
-}
-
-fn parsed<T: std::str::FromStr>(text: &str) -> Step<T> {
-    text.parse()
-        .map_err(|_| format!("its pickle holds {} in place of a number", super::whole_file::quoted(text)))
-}
-
-/// Text in which nothing is escaped; no name, type or number needs an escape.
-fn plain(text: String) -> Step<String> {
-    if text.contains('\\') { Err("its pickle holds text with escapes".into()) } else { Ok(text) }
-}
-
-fn unquoted(text: &str) -> Step<String> {
-    let inner = ['\'', '"'].iter().find_map(|&quote| text.strip_prefix(quote)?.strip_suffix(quote));
-    plain(inner.ok_or("its pickle holds a malformed text")?.to_owned())
 }
 
 fn latin1(text: &str) -> Step<Vec<u8>> {
