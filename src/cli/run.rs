@@ -16,6 +16,7 @@ use crate::files::{
     PictureSource, list_pictures, prepare_folder, read_picture, write_grey_png, write_npy, write_rgb_png,
     write_score_png,
 };
+use crate::render::color_bar::BarColors;
 use crate::render::{self, ScoreRange};
 use crate::{ClassStatistics, Error, Params, Result, Size};
 
@@ -46,6 +47,11 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     threshold: ThresholdArgs,
+
+    /// Scores that the overlay's colours span, LOW,HIGH: the same for all pictures, for a video for instance. By default
+    /// from each picture's median to its 99.5 % percentile
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, value_parser = range)]
+    range: Option<ScoreRange>,
 
     /// Print the time of each stage on stderr
     #[arg(long)]
@@ -126,8 +132,11 @@ impl Arguments {
             let map = pipeline.submit_tensor(&tensor, size)?;
             let (score, prediction) =
                 (map.score.index_axis(Axis(0), 0), map.prediction.index_axis(Axis(0), 0));
-            let written =
-                Written::write(&self.output.join(source.name()), &picture, score, prediction, threshold)?;
+            let range = self.range.unwrap_or_else(|| ScoreRange::upper_half(score.iter().copied()));
+            let overlay = render::overlay(&picture, score, range)?;
+            let overlay = render::with_color_bar(&overlay, range, BarColors::Overlay);
+            let stem = self.output.join(source.name());
+            let written = Written::write(&stem, &overlay, score, prediction, threshold)?;
             let non_finite = map.non_finite.iter().sum();
             let summary = Summary::new(source, score, threshold, non_finite, written);
             timings.stages = pipeline.timings();
@@ -158,6 +167,17 @@ impl Arguments {
         progress.suspend(|| eprintln!("{} -> {}", summary.picture, summary.files.overlay.display()));
         Ok(())
     }
+}
+
+/// Parses `LOW,HIGH`.
+fn range(text: &str) -> Result<ScoreRange> {
+    let numbers = text.split_once(',').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+    let (low, high) = numbers.ok_or_else(|| Error::InvalidParameter {
+        field: "range",
+        given: format!("{text:?}"),
+        expected: "LOW,HIGH: two numbers, such as -1,4",
+    })?;
+    ScoreRange::new(low, high)
 }
 
 fn milliseconds(time: Duration) -> f64 {
@@ -207,7 +227,7 @@ impl Written {
     /// Writes all results to files whose paths begin with `stem`.
     fn write(
         stem: &Path,
-        picture: &RgbImage,
+        overlay: &RgbImage,
         score: ArrayView2<'_, f32>,
         prediction: ArrayView2<'_, u8>,
         threshold: Option<f32>,
@@ -233,8 +253,7 @@ impl Written {
         write_score_png(&written.score_png, size, &scores)?;
         write_grey_png(&written.prediction, size, &classes)?;
         write_picture(&written.prediction_color, &render::colorize(prediction)?)?;
-        let range = ScoreRange::robust(scores.iter().copied());
-        write_picture(&written.overlay, &render::overlay(picture, score, range)?)?;
+        write_picture(&written.overlay, overlay)?;
         if let (Some(mask), Some(threshold)) = (&written.mask, threshold) {
             write_grey_png(mask, size, render::mask::unexpected(score, threshold)?.as_raw())?;
         }

@@ -58,6 +58,15 @@ impl ScoreRange {
     /// Where these percentiles are equal the range spans all finite scores; where these are equal too (a constant
     /// map), it begins there and is 1 wide; without any finite score it is 0 to 1.
     pub fn robust(scores: impl IntoIterator<Item = f32>) -> Self {
+        Self::between(scores, ROBUST_LOW)
+    }
+
+    /// As [`ScoreRange::robust`], from the median on: the less anomalous half of the pixels gets no colour of its own.
+    pub fn upper_half(scores: impl IntoIterator<Item = f32>) -> Self {
+        Self::between(scores, 0.5)
+    }
+
+    fn between(scores: impl IntoIterator<Item = f32>, low_share: f64) -> Self {
         let mut finite: Vec<f32> = scores.into_iter().filter(|score| score.is_finite()).collect();
         let Some(last) = finite.len().checked_sub(1) else {
             return Self { low: 0.0, high: 1.0 };
@@ -66,7 +75,7 @@ impl ScoreRange {
             let rank = (share * last as f64).round() as usize;
             *finite.select_nth_unstable_by(rank, f32::total_cmp).1
         };
-        let ends = [(at(ROBUST_LOW), at(ROBUST_HIGH)), (at(0.0), at(1.0))];
+        let ends = [(at(low_share), at(ROBUST_HIGH)), (at(0.0), at(1.0))];
         let constant = ends[1].0;
         ends.into_iter()
             .map(|(low, high)| Self { low, high })

@@ -10,9 +10,9 @@ use super::colormap::{NON_FINITE, ScoreRange, heat};
 use crate::{Error, Result};
 
 /// Up to this position of the range the photograph alone is seen.
-const CLEAR_UP_TO: f32 = 0.25;
+const CLEAR_UP_TO: f32 = 0.15;
 /// From this position on the heat map has its full opacity.
-const FULL_FROM: f32 = 0.85;
+const FULL_FROM: f32 = 0.75;
 /// Opacity of the heat map where it is strongest: edges of the photograph stay visible.
 const FULL_OPACITY: f32 = 0.85;
 

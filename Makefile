@@ -1,0 +1,29 @@
+# `make demo` and `make test` are all that a fresh clone needs; both fetch what is missing first.
+.PHONY: help setup demo test check bench clean
+
+help:
+	@echo 'make demo   fetch what is missing, build, run the bundled network on the bundled scenes -> demo/index.html'
+	@echo 'make test   fetch what is missing, run every test'
+	@echo 'make check  formatting, lints and documentation in every combination of features'
+	@echo 'make bench  benchmarks of the CPU engine'
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	cargo run --release --locked -- demo -o demo
+
+# Once without features, unoptimised enough to keep overflow checks; once with everything.
+test: setup
+	cargo test --locked --no-default-features
+	cargo test --release --locked
+
+check: setup
+	scripts/check.sh
+
+bench: setup
+	cargo bench --locked
+
+clean:
+	cargo clean
+	rm -rf demo
