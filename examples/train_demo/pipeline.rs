@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use image::RgbImage;
-use sml::torch::{Backbone, DabNetBackbone, DabNetConfig, torch_error};
-use sml::{
-    AnomalyMap, Capacity, ClassStatistics, Device, Engine, Layout, Logits, LogitsShape, Params, Result,
-};
+use sml::torch::{Backbone, DabNetBackbone, DabNetConfig};
+use sml::{AnomalyMap, Capacity, ClassStatistics, Device, Engine, LogitsShape, Params, Result};
 
 use crate::splits::SIZE;
 
@@ -18,7 +16,6 @@ pub fn load_network(file: &Path) -> Result<DabNetBackbone> {
 /// Turns scenes into anomaly maps of their own size.
 pub struct Pipeline<'a> {
     network: &'a DabNetBackbone,
-    shape: LogitsShape,
     engine: Engine,
 }
 
@@ -34,7 +31,7 @@ impl<'a> Pipeline<'a> {
         let shape = LogitsShape::new(1, classes, SIZE.height / stride, SIZE.width / stride)?;
         let params = Params { align_corners: network.align_corners(), ..params };
         let engine = Engine::new(Device::Cpu, params, statistics, Capacity::of(shape, SIZE))?;
-        Ok(Self { network, shape, engine })
+        Ok(Self { network, engine })
     }
 
     /// Parameters of the engine.
@@ -45,8 +42,6 @@ impl<'a> Pipeline<'a> {
     /// The anomaly map of a picture of [`SIZE`].
     pub fn submit(&mut self, picture: &RgbImage) -> Result<AnomalyMap<'_>> {
         let logits = self.network.forward(&self.network.preprocess(picture)?)?;
-        let logits = logits.f_flatten(0, -1).and_then(Vec::<f32>::try_from);
-        let logits = logits.map_err(torch_error("read the logits"))?;
-        self.engine.submit(&Logits::packed(&logits[..], self.shape, Layout::Nchw)?, SIZE)
+        self.engine.submit_tensor(&logits, SIZE)
     }
 }
