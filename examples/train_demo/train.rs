@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use sml::files::write_whole;
+use sml::metrics::IGNORED_TRAIN_ID;
 use sml::torch::{DabNet, DabNetConfig, serialize_weights, torch_error};
 use sml::{Error, Result, cityscapes};
 use tch::nn::{AdamW, Optimizer, OptimizerConfig, VarStore};
 use tch::{Device, Reduction, TchError, Tensor};
 
-use crate::evaluate;
-use crate::files;
-use crate::samples::{Batch, IGNORED, Purpose, draw_in_background, normal_scene};
+use crate::batches::{Batch, draw_in_background};
+use crate::pipeline::load_network;
+use crate::splits::{Split, normal_scene};
+use crate::validate;
 
 const LEARNING_RATE: f64 = 2e-3;
 const WEIGHT_DECAY: f64 = 1e-4;
@@ -62,11 +65,6 @@ impl Training {
         })
     }
 
-    /// The network as it is now.
-    pub fn network(&self) -> &DabNet {
-        &self.network
-    }
-
     /// Trains for `steps` steps, or `minutes` if they are over sooner. A checkpoint and the table of losses are written
     /// into `folder` at every validation.
     pub fn run(&mut self, steps: u64, minutes: Option<u64>, folder: &Path) -> Result<()> {
@@ -113,7 +111,7 @@ impl Training {
             &labels,
             Some(&self.class_weights),
             Reduction::Mean,
-            i64::from(IGNORED),
+            i64::from(IGNORED_TRAIN_ID),
             0.0,
         )
     }
@@ -128,22 +126,22 @@ impl Training {
     ) -> Result<()> {
         let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
         losses.clear();
-        let mut miou = String::new();
-        if last || self.steps_done.is_multiple_of(STEPS_A_VALIDATION) {
-            let confusion = evaluate::confusion(&self.network, self.seed, VALIDATION_SCENES)?;
-            miou = confusion.mean_iou().map_or(String::new(), |value| format!("{value:.4}"));
-            self.write_weights(folder)?;
+        let validated = last || self.steps_done.is_multiple_of(STEPS_A_VALIDATION);
+        let (mut column, mut remark) = (String::new(), String::new());
+        if validated {
+            // The weights as they are on disk, so that what is validated is what can be used.
+            let network = load_network(&self.write_weights(folder)?)?;
+            column = format!("{:.4}", validate::confusion(&network, self.seed, VALIDATION_SCENES)?.miou()?);
+            remark = format!(", validation mIoU {column}");
         }
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.log, "{},{rate:.3e},{loss:.5},{miou}", self.steps_done);
         let speed = self.steps_done as f64 / elapsed.as_secs_f64();
-        let validated = if miou.is_empty() { String::new() } else { format!(", validation mIoU {miou}") };
-        eprintln!("step {}: loss {loss:.4}, {speed:.2} steps/s{validated}", self.steps_done);
-        if validated.is_empty() {
-            Ok(())
-        } else {
-            files::write(&folder.join("training.csv"), self.log.as_bytes())
+        eprintln!("step {}: loss {loss:.4}, {speed:.2} steps/s{remark}", self.steps_done);
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.log, "{},{rate:.3e},{loss:.5},{column}", self.steps_done);
+        if validated {
+            write_whole(&folder.join("training.csv"), |out| out.write_all(self.log.as_bytes()))?;
         }
+        Ok(())
     }
 
     /// Writes the weights into `folder` and returns the file's path.
@@ -153,7 +151,8 @@ impl Training {
             self.seed, self.steps_done
         );
         let file = folder.join("demo.safetensors");
-        files::write(&file, &serialize_weights(&self.variables, &note)?)?;
+        let bytes = serialize_weights(&self.variables, &note)?;
+        write_whole(&file, |out| out.write_all(&bytes))?;
         Ok(file)
     }
 }
@@ -169,7 +168,7 @@ fn learning_rate(step: u64, progress: f64) -> f64 {
 fn class_weights(seed: u64) -> Result<Tensor> {
     let mut counts = [0_u64; cityscapes::CLASSES.len()];
     for index in 0..COUNTED_SCENES {
-        for &label in normal_scene(seed, Purpose::Training, index).1.as_raw() {
+        for &label in normal_scene(seed, Split::Training, index).1.as_raw() {
             if let Some(count) = counts.get_mut(usize::from(label)) {
                 *count += 1;
             }

@@ -13,48 +13,15 @@ use sml::torch::{Preprocessing, torch_error};
 use tch::{Device, Kind, Tensor};
 
 use crate::scene;
+use crate::splits::{HEIGHT, Split, WIDTH, scene_seed};
 
-/// Size of a training scene and of every scene that is evaluated.
-pub const WIDTH: u32 = 512;
-/// See [`WIDTH`].
-pub const HEIGHT: u32 = 256;
-/// Label of pixels that count neither in training nor in evaluation.
-pub const IGNORED: u8 = 255;
 /// Batches drawn ahead of the training.
 const AHEAD: usize = 2;
-
-/// What a scene is for. Each purpose has seeds of its own: it is the seed's two highest bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Seen by the optimiser.
-    Training = 0,
-    /// Held out, without unexpected objects.
-    Validation = 1,
-    /// Held out, with unexpected objects.
-    Test = 2,
-    /// Normal scenes for class statistics, seen by neither the optimiser nor the validation.
-    Calibration = 3,
-}
-
-/// Seed of scene `index` for `purpose`: no two purposes share one.
-pub fn scene_seed(seed: u64, purpose: Purpose, index: u64) -> u64 {
-    // SplitMix64's finaliser spreads neighbouring indices over all bits.
-    let mut mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index.wrapping_mul(0xD1B5_4A32_D192_ED03);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((mixed ^ (mixed >> 31)) >> 2) | ((purpose as u64) << 62)
-}
-
-/// A scene without unexpected objects at the network's size.
-pub fn normal_scene(seed: u64, purpose: Purpose, index: u64) -> (RgbImage, GrayImage) {
-    let scene = scene::draw(scene_seed(seed, purpose, index), WIDTH, HEIGHT, false);
-    (scene.image, scene.labels)
-}
 
 /// An augmented training scene: drawn larger and cropped half of the time, mirrored half of the time, its brightness,
 /// contrast and white balance varied.
 fn training_scene(seed: u64, index: u64) -> (RgbImage, GrayImage) {
-    let scene_seed = scene_seed(seed, Purpose::Training, index);
+    let scene_seed = scene_seed(seed, Split::Training, index);
     let mut random = ChaCha8Rng::seed_from_u64(scene_seed);
     let zoom = if random.random_bool(0.5) { 1.0 } else { random.random_range(1.0..1.5_f64) };
     let (width, height) = ((f64::from(WIDTH) * zoom) as u32, (f64::from(HEIGHT) * zoom) as u32);
