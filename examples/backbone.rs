@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .operating_points()
         .map(|points| points.threshold_at_fpr(0.01, &params))
         .transpose()?
-        .ok_or(Error::StatisticsNeeded { score: params.score.to_string() })?;
+        .ok_or("the statistics hold no thresholds")?;
     let unexpected = map.score.iter().filter(|&&score| score >= threshold).count();
     println!("{unexpected} of {} pixels have a score of {threshold:.2} or more", size.pixels());
     Ok(())
