@@ -38,6 +38,7 @@
 //! # Ok::<(), sml::Error>(())
 //! ```
 
+mod accumulate;
 pub mod cityscapes;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -64,6 +65,7 @@ mod statistics;
 #[cfg(feature = "torch")]
 pub mod torch;
 
+pub use accumulate::{MomentAccumulator, StatisticsAccumulator};
 pub use device::{ComputeCapability, DeviceRequest, Gpu};
 pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};
 pub use error::{Error, Result};
@@ -73,4 +75,4 @@ pub use params::{
     BorderLabels, MissingStatistics, NonFinite, Params, Replacement, Score, Smoothing, Stage, Suppression,
     Temperature,
 };
-pub use statistics::{ClassMoments, ClassStatistics, MomentAccumulator, Provenance, StatisticsAccumulator};
+pub use statistics::{ClassMoments, ClassStatistics, Provenance};

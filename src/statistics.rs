@@ -1,139 +1,14 @@
 //! Class statistics: mean and variance of the max logit of each predicted class, measured once on normal images.
 //!
-//! [`MomentAccumulator`] streams values in (Welford) and merges with others (Chan et al.), all in float64, so that any
-//! number of images can be measured by any number of threads. [`ClassStatistics`] is the result: what is stored in
-//! JSON, merged, imported, and given to the engine. A class without data is an explicit state ([`ClassMoments::is_usable`]),
-//! never a number that happens to be wrong.
+//! [`ClassStatistics`] are what is stored in JSON, merged, imported, and given to the engine. A class without data is an
+//! explicit state ([`ClassMoments::is_usable`]), never a number that happens to be wrong.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accumulate::MomentAccumulator;
 use crate::{Error, LogitsShape, MissingStatistics, OperatingPoints, Result};
-
-/// Count, mean and sum of squared deviations of a stream of numbers, in float64.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct MomentAccumulator {
-    count: u64,
-    mean: f64,
-    squared_deviations: f64,
-}
-
-impl MomentAccumulator {
-    /// Adds one value (Welford's update).
-    #[inline]
-    pub fn add(&mut self, value: f64) {
-        self.count += 1;
-        let deviation = value - self.mean;
-        self.mean += deviation / self.count as f64;
-        self.squared_deviations += deviation * (value - self.mean);
-    }
-
-    /// Adds all that `other` has seen (Chan's update).
-    pub fn merge(&mut self, other: &Self) {
-        if other.count == 0 {
-            return;
-        }
-        if self.count == 0 {
-            *self = *other;
-            return;
-        }
-        let (a, b) = (self.count as f64, other.count as f64);
-        let difference = other.mean - self.mean;
-        self.mean += difference * (b / (a + b));
-        self.squared_deviations += other.squared_deviations + difference * difference * (a * b / (a + b));
-        self.count += other.count;
-    }
-
-    /// Number of values.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Mean; `None` before the first value.
-    pub fn mean(&self) -> Option<f64> {
-        (self.count > 0).then_some(self.mean)
-    }
-
-    /// Unbiased variance (divided by n - 1); `None` before the second value.
-    pub fn variance(&self) -> Option<f64> {
-        (self.count > 1).then(|| self.squared_deviations / (self.count - 1) as f64)
-    }
-}
-
-/// Accumulates the max logits of images, each under its predicted class.
-#[derive(Clone, Debug)]
-pub struct StatisticsAccumulator {
-    classes: Vec<MomentAccumulator>,
-    non_finite: u64,
-}
-
-impl StatisticsAccumulator {
-    /// For `classes` classes, with nothing seen yet.
-    pub fn new(classes: usize) -> Self {
-        Self { classes: vec![MomentAccumulator::default(); classes], non_finite: 0 }
-    }
-
-    /// Adds one image or a part of it: the max logit and the predicted class of each pixel. A max logit that is not
-    /// finite is counted and left out, so that one broken pixel cannot spoil a calibration.
-    ///
-    /// # Errors
-    /// When the lengths differ or a prediction is not below the number of classes; nothing is added then.
-    pub fn add(&mut self, max_logits: &[f32], predictions: &[u8]) -> Result<()> {
-        if max_logits.len() != predictions.len() {
-            return Err(Error::Shape {
-                what: "number of predictions",
-                given: predictions.len().to_string(),
-                expected: format!("{}, one a max logit", max_logits.len()),
-            });
-        }
-        if let Some(class) = predictions.iter().find(|&&p| usize::from(p) >= self.classes.len()) {
-            return Err(Error::Shape {
-                what: "predicted class",
-                given: class.to_string(),
-                expected: format!("less than {}", self.classes.len()),
-            });
-        }
-        for (&value, &class) in max_logits.iter().zip(predictions) {
-            if value.is_finite() {
-                self.classes[usize::from(class)].add(f64::from(value));
-            } else {
-                self.non_finite += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds all that `other` has seen. Merging in a fixed order gives a fixed result.
-    ///
-    /// # Errors
-    /// When the numbers of classes differ.
-    pub fn merge(&mut self, other: &Self) -> Result<()> {
-        if self.classes.len() != other.classes.len() {
-            return Err(different_class_counts(self.classes.len(), other.classes.len()));
-        }
-        for (mine, theirs) in self.classes.iter_mut().zip(&other.classes) {
-            mine.merge(theirs);
-        }
-        self.non_finite += other.non_finite;
-        Ok(())
-    }
-
-    /// Pixels left out because their max logit was not finite.
-    pub fn non_finite(&self) -> u64 {
-        self.non_finite
-    }
-
-    /// The statistics of all that was added.
-    pub fn finish(&self, provenance: Provenance) -> ClassStatistics {
-        let classes = self
-            .classes
-            .iter()
-            .map(|m| ClassMoments { count: Some(m.count()), mean: m.mean(), variance: m.variance() })
-            .collect();
-        ClassStatistics { classes, provenance, operating_points: None }
-    }
-}
 
 /// Where statistics come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -222,6 +97,11 @@ impl ClassStatistics {
         Ok(Self { classes: checked, provenance, operating_points: None })
     }
 
+    /// Statistics out of accumulators, which hold nothing that [`ClassStatistics::new`] would refuse.
+    pub(crate) fn measured(classes: Vec<ClassMoments>, provenance: Provenance) -> Self {
+        Self { classes, provenance, operating_points: None }
+    }
+
     /// Statistics from vectors by train id, as an import gives them: NaN marks a class without data, counts are
     /// not known.
     ///
@@ -299,17 +179,19 @@ impl ClassStatistics {
         if self.classes.len() != other.classes.len() {
             return Err(different_class_counts(self.classes.len(), other.classes.len()));
         }
-        let mut merged = StatisticsAccumulator::new(self.classes.len());
-        for statistics in [self, other] {
-            for (class, moments) in statistics.classes.iter().enumerate() {
-                let accumulator = moments.accumulator().ok_or_else(|| Error::InvalidStatistics {
-                    problem: format!("class {class} has no count"),
-                    expected: "counts in both, to weigh them by (imported statistics have none)".to_owned(),
-                })?;
-                merged.classes[class].merge(&accumulator);
-            }
+        let known = |moments: &ClassMoments, class: usize| {
+            moments.accumulator().ok_or_else(|| Error::InvalidStatistics {
+                problem: format!("class {class} has no count"),
+                expected: "counts in both, to weigh them by (imported statistics have none)".to_owned(),
+            })
+        };
+        let mut classes = Vec::with_capacity(self.classes.len());
+        for (class, (mine, theirs)) in self.classes.iter().zip(&other.classes).enumerate() {
+            let mut sum = known(mine, class)?;
+            sum.merge(&known(theirs, class)?);
+            classes.push(sum.moments());
         }
-        Ok(merged.finish(self.provenance.merge(&other.provenance)))
+        Ok(Self::measured(classes, self.provenance.merge(&other.provenance)))
     }
 
     /// Train ids of the classes that cannot be standardized.
@@ -385,15 +267,8 @@ impl ClassStatistics {
 impl ClassMoments {
     /// The accumulator that would give these moments; `None` when the count is not known.
     fn accumulator(&self) -> Option<MomentAccumulator> {
-        let count = self.count?;
-        Some(match (count, self.mean) {
-            (0, _) | (_, None) => MomentAccumulator::default(),
-            (_, Some(mean)) => MomentAccumulator {
-                count,
-                mean,
-                squared_deviations: self.variance.unwrap_or(0.0) * (count - 1) as f64,
-            },
-        })
+        let (count, variance) = (self.count?, self.variance.unwrap_or(0.0));
+        Some(MomentAccumulator::from_moments(count, self.mean, variance))
     }
 }
 
@@ -474,7 +349,7 @@ impl TryFrom<Columns> for ClassStatistics {
     }
 }
 
-fn different_class_counts(mine: usize, theirs: usize) -> Error {
+pub(crate) fn different_class_counts(mine: usize, theirs: usize) -> Error {
     Error::InvalidStatistics {
         problem: format!("{theirs} classes are to be merged into {mine}"),
         expected: "statistics of the same classes".to_owned(),

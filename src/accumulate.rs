@@ -1,0 +1,141 @@
+//! Moments of max logits, streamed in and merged, in float64.
+//!
+//! [`MomentAccumulator`] takes values one by one (Welford) and merges with others (Chan et al.), so that any number of
+//! images can be measured by any number of threads without losing digits. [`StatisticsAccumulator`] keeps one a class.
+
+use crate::statistics::{ClassMoments, ClassStatistics, Provenance, different_class_counts};
+use crate::{Error, Result};
+
+/// Count, mean and sum of squared deviations of a stream of numbers, in float64.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MomentAccumulator {
+    count: u64,
+    mean: f64,
+    squared_deviations: f64,
+}
+
+impl MomentAccumulator {
+    /// Adds one value (Welford's update).
+    #[inline]
+    pub fn add(&mut self, value: f64) {
+        self.count += 1;
+        let deviation = value - self.mean;
+        self.mean += deviation / self.count as f64;
+        self.squared_deviations += deviation * (value - self.mean);
+    }
+
+    /// Adds all that `other` has seen (Chan's update).
+    pub fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            *self = *other;
+            return;
+        }
+        let (a, b) = (self.count as f64, other.count as f64);
+        let difference = other.mean - self.mean;
+        self.mean += difference * (b / (a + b));
+        self.squared_deviations += other.squared_deviations + difference * difference * (a * b / (a + b));
+        self.count += other.count;
+    }
+
+    /// The accumulator that would give these moments.
+    pub(crate) fn from_moments(count: u64, mean: Option<f64>, variance: f64) -> Self {
+        match mean {
+            Some(mean) if count > 0 => {
+                Self { count, mean, squared_deviations: variance * (count - 1) as f64 }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// Count, mean and variance as statistics hold them.
+    pub(crate) fn moments(&self) -> ClassMoments {
+        ClassMoments { count: Some(self.count), mean: self.mean(), variance: self.variance() }
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Mean; `None` before the first value.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then_some(self.mean)
+    }
+
+    /// Unbiased variance (divided by n - 1); `None` before the second value.
+    pub fn variance(&self) -> Option<f64> {
+        (self.count > 1).then(|| self.squared_deviations / (self.count - 1) as f64)
+    }
+}
+
+/// Accumulates the max logits of images, each under its predicted class.
+#[derive(Clone, Debug)]
+pub struct StatisticsAccumulator {
+    classes: Vec<MomentAccumulator>,
+    non_finite: u64,
+}
+
+impl StatisticsAccumulator {
+    /// For `classes` classes, with nothing seen yet.
+    pub fn new(classes: usize) -> Self {
+        Self { classes: vec![MomentAccumulator::default(); classes], non_finite: 0 }
+    }
+
+    /// Adds one image or a part of it: the max logit and the predicted class of each pixel. A max logit that is not
+    /// finite is counted and left out, so that one broken pixel cannot spoil a calibration.
+    ///
+    /// # Errors
+    /// When the lengths differ or a prediction is not below the number of classes; nothing is added then.
+    pub fn add(&mut self, max_logits: &[f32], predictions: &[u8]) -> Result<()> {
+        if max_logits.len() != predictions.len() {
+            return Err(Error::Shape {
+                what: "number of predictions",
+                given: predictions.len().to_string(),
+                expected: format!("{}, one a max logit", max_logits.len()),
+            });
+        }
+        if let Some(class) = predictions.iter().find(|&&p| usize::from(p) >= self.classes.len()) {
+            return Err(Error::Shape {
+                what: "predicted class",
+                given: class.to_string(),
+                expected: format!("less than {}", self.classes.len()),
+            });
+        }
+        for (&value, &class) in max_logits.iter().zip(predictions) {
+            if value.is_finite() {
+                self.classes[usize::from(class)].add(f64::from(value));
+            } else {
+                self.non_finite += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds all that `other` has seen. Merging in a fixed order gives a fixed result.
+    ///
+    /// # Errors
+    /// When the numbers of classes differ.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        if self.classes.len() != other.classes.len() {
+            return Err(different_class_counts(self.classes.len(), other.classes.len()));
+        }
+        for (mine, theirs) in self.classes.iter_mut().zip(&other.classes) {
+            mine.merge(theirs);
+        }
+        self.non_finite += other.non_finite;
+        Ok(())
+    }
+
+    /// Pixels left out because their max logit was not finite.
+    pub fn non_finite(&self) -> u64 {
+        self.non_finite
+    }
+
+    /// The statistics of all that was added.
+    pub fn finish(&self, provenance: Provenance) -> ClassStatistics {
+        ClassStatistics::measured(self.classes.iter().map(MomentAccumulator::moments).collect(), provenance)
+    }
+}
