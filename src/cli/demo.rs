@@ -99,7 +99,7 @@ impl Arguments {
             .take(4)
             .map(|scene| scene.pictures.iter().map(|(caption, picture)| Panel { caption, picture }).collect())
             .collect();
-        write_picture(&self.output.join("figure.png"), &render::montage(&figure, 320)?)?;
+        write_picture(&self.output.join("figure.png"), &render::montage(&figure, 256)?)?;
         let report = Report {
             title: "Standardized Max Logits: bundled demonstration".to_owned(),
             introduction:
