@@ -10,8 +10,8 @@ use super::method::{ElementTypeArg, LayoutArg, MethodArgs, size};
 use super::together::Together;
 use crate::files::{LogitsFile, write_npy};
 use crate::{
-    Capacity, ClassStatistics, Device, ElementType, Engine, Logits, LogitsData, LogitsShape, Params, Result,
-    Size, Stage,
+    Capacity, ClassStatistics, Device, ElementType, Engine, Error, Logits, LogitsData, LogitsShape, Params,
+    Result, Size, Stage,
 };
 
 /// Turn saved logits into an anomaly map
@@ -153,11 +153,14 @@ struct Map {
 impl Map {
     fn compute(engine: &mut Engine, logits: &Logits<'_>, size: Size) -> Result<Self> {
         let batch = logits.shape().batch;
-        let mut map = Self {
-            score: Vec::with_capacity(batch * size.pixels()),
-            prediction: Vec::with_capacity(batch * size.pixels()),
-            non_finite: 0,
-        };
+        let mut map = Self { score: Vec::new(), prediction: Vec::new(), non_finite: 0 };
+        let pixels = batch.saturating_mul(size.pixels());
+        let reserved = map.score.try_reserve_exact(pixels).and(map.prediction.try_reserve_exact(pixels));
+        reserved.map_err(|_| Error::Shape {
+            what: "size of the result",
+            given: format!("{batch} images of {size}"),
+            expected: "one that fits into memory".to_owned(),
+        })?;
         for n in 0..batch {
             let image = engine.submit(&logits.image(n)?, size)?;
             map.score.extend(image.score);
