@@ -124,6 +124,10 @@ impl fmt::Display for Warning {
     }
 }
 
+/// Memory that an engine takes for a pixel of its results, about: two float maps of the stages, the score, and bytes
+/// for prediction, boundary and distance.
+const BYTES_PER_PIXEL: usize = 16;
+
 /// Turns logits into anomaly maps.
 ///
 /// ```
@@ -289,7 +293,17 @@ fn view<T>(data: &[T], dimensions: (usize, usize, usize)) -> Result<ArrayView3<'
 fn check_capacity(capacity: Capacity) -> Result<()> {
     LogitsShape::new(capacity.batch, capacity.classes, capacity.logits.height, capacity.logits.width)?;
     LogitsShape::new(capacity.batch, 1, capacity.output.height, capacity.output.width)?;
-    Ok(())
+    check_memory(capacity)
+}
+
+/// Refuses a result for which there is no memory: a failed allocation would end the process.
+fn check_memory(capacity: Capacity) -> Result<()> {
+    let bytes = capacity.batch.saturating_mul(capacity.output.pixels()).saturating_mul(BYTES_PER_PIXEL);
+    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Error::Shape {
+        what: "size of the result",
+        given: format!("{} images of {}", capacity.batch, capacity.output),
+        expected: format!("one that fits into memory: this takes {} GiB", bytes >> 30),
+    })
 }
 
 fn different_classes(statistics: usize, logits: usize) -> Error {

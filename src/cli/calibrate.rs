@@ -16,8 +16,8 @@ use crate::files::{LogitsFile, PictureSource, list_pictures, read_labels, read_p
 use crate::metrics::{NORMAL, UNEXPECTED};
 use crate::torch::Backbone;
 use crate::{
-    AnomalyMap, ClassStatistics, Error, OperatingPoints, Params, Provenance, Result, Score, ScoreHistogram,
-    Size, StatisticsAccumulator,
+    AnomalyMap, ClassStatistics, Error, NonFinite, OperatingPoints, Params, Provenance, Result, Score,
+    ScoreHistogram, Size, StatisticsAccumulator,
 };
 
 /// Measure class statistics on normal pictures, for the score sml
@@ -54,13 +54,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<Size>,
 
-    /// Saved logits: sampling grid of the upsampling
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
-    align_corners: bool,
+    /// Saved logits: sampling grid of the upsampling; false by default
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    align_corners: Option<bool>,
 
-    /// Saved logits: memory order
-    #[arg(long, value_enum, default_value_t)]
-    layout: LayoutArg,
+    /// Saved logits: memory order; nchw by default
+    #[arg(long, value_enum)]
+    layout: Option<LayoutArg>,
 
     #[command(flatten)]
     model: ModelArgs,
@@ -75,17 +75,26 @@ impl Arguments {
     /// # Errors
     /// When an input, the network or the output is not usable; the output is not touched then.
     pub(super) fn run(&self) -> Result<()> {
+        self.check_method()?;
         let source = Source::open(self)?;
         let bare = Params {
             score: Score::MaxLogit,
             suppression: None,
             smoothing: None,
+            // A score put in the place of a broken pixel is no max logit: it must not be measured.
+            non_finite: NonFinite::Propagate,
             ..self.method.params(source.align_corners(self))
         };
         let mut accumulator: Option<StatisticsAccumulator> = None;
+        let mut classes = None;
         let mut images = 0;
         source.each_map(self, Pipeline::new(bare, None), "statistics", |frame| {
-            let accumulator = accumulator.get_or_insert_with(|| StatisticsAccumulator::new(frame.classes));
+            let classes = *classes.get_or_insert(frame.classes);
+            if frame.classes != classes {
+                let given = format!("has {} classes", frame.classes);
+                return Err(Error::file(frame.path, given, format!("{classes}, as the first input has")));
+            }
+            let accumulator = accumulator.get_or_insert_with(|| StatisticsAccumulator::new(classes));
             images += frame.map.score.len_of(Axis(0)) as u64;
             // The anomaly score of a bare max logit is its negation.
             let max_logits: Vec<f32> = frame.map.score.iter().map(|score| -score).collect();
@@ -102,6 +111,20 @@ impl Arguments {
         write_whole(&self.output, |out| out.write_all(statistics.to_json().as_bytes()))?;
         self.report(images, &accumulator, &statistics);
         Ok(())
+    }
+
+    /// Only thresholds depend on the method.
+    fn check_method(&self) -> Result<()> {
+        let paper = Params::default();
+        let measures_thresholds = self.thresholds || !self.labelled.is_empty();
+        if measures_thresholds || self.method.params(paper.align_corners) == paper {
+            return Ok(());
+        }
+        Err(Error::InvalidParameter {
+            field: "the method",
+            given: "changed, while no thresholds are measured".to_owned(),
+            expected: "to be changed with --thresholds or --labelled only: statistics do not depend on it",
+        })
     }
 
     /// Thresholds under the method's parameters, in a second pass over the inputs or over the labelled pictures.
@@ -175,6 +198,7 @@ fn labels_of(folder: &Path, frame: &Frame<'_>) -> Result<Vec<u8>> {
 
 /// One input with its result.
 struct Frame<'a> {
+    path: &'a Path,
     name: String,
     classes: usize,
     map: AnomalyMap<'a>,
@@ -189,7 +213,9 @@ enum Source {
 impl Source {
     fn open(arguments: &Arguments) -> Result<Self> {
         let is_logits = |path: &PathBuf| {
-            path.extension().is_some_and(|ending| ["npy", "npz", "safetensors"].iter().any(|e| ending == *e))
+            let endings = ["npy", "npz", "safetensors"];
+            path.extension()
+                .is_some_and(|given| endings.iter().any(|ending| given.eq_ignore_ascii_case(ending)))
         };
         if arguments.inputs.iter().all(is_logits) {
             if !arguments.labelled.is_empty() {
@@ -199,7 +225,15 @@ impl Source {
                     expected: "to come with pictures and their network",
                 });
             }
+            arguments.model.check_unused()?;
             return Ok(Self::Logits(arguments.inputs.clone()));
+        }
+        if arguments.size.is_some() || arguments.align_corners.is_some() || arguments.layout.is_some() {
+            return Err(Error::InvalidParameter {
+                field: "--size, --align-corners or --layout",
+                given: "given with pictures".to_owned(),
+                expected: "to come with saved logits only: a network brings its own",
+            });
         }
         let pictures = list_pictures(&arguments.inputs)?;
         Ok(Self::Pictures { backbone: arguments.model.load()?.into(), pictures })
@@ -219,7 +253,7 @@ impl Source {
     fn align_corners(&self, arguments: &Arguments) -> bool {
         match self {
             Self::Pictures { backbone, .. } => backbone.align_corners(),
-            Self::Logits(_) => arguments.align_corners,
+            Self::Logits(_) => arguments.align_corners.unwrap_or_default(),
         }
     }
 
@@ -240,7 +274,7 @@ impl Source {
                     let (tensor, _) = picture_logits(&**backbone, &picture)?;
                     let map = pipeline.submit_tensor(&tensor, size)?;
                     let classes = backbone.class_names().len();
-                    handle(Frame { name: source.name(), classes, map })?;
+                    handle(Frame { path: source.path(), name: source.name(), classes, map })?;
                     progress.inc(1);
                 }
                 progress.finish_and_clear();
@@ -249,12 +283,12 @@ impl Source {
                 let progress = super::progress_bar(files.len(), what);
                 for path in files {
                     let file = LogitsFile::read(path, None)?;
-                    let logits = file.logits(arguments.layout.into())?;
+                    let logits = file.logits(arguments.layout.unwrap_or_default().into())?;
                     let shape = logits.shape();
                     for n in 0..shape.batch {
                         let map = pipeline.submit(&logits.image(n)?, arguments.size.unwrap_or(shape.size))?;
                         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                        handle(Frame { name, classes: shape.classes, map })?;
+                        handle(Frame { path, name, classes: shape.classes, map })?;
                     }
                     progress.inc(1);
                 }

@@ -11,6 +11,7 @@ use tch::Tensor;
 use super::pipeline::{Pipeline, picture_logits};
 use super::run::write_picture;
 use super::stdout;
+use super::together::Together;
 use crate::demo::{self, SCENES};
 use crate::files::{decode_labels, decode_picture, prepare_folder, write_whole};
 use crate::metrics::{AnomalyMetrics, ConfusionMatrix, PixelScores};
@@ -84,12 +85,13 @@ impl Arguments {
 
     /// Writes each scene's pictures, the figure and the page.
     fn write(&self, scenes: &[Drawn], rows: &[MetricsRow], miou: f64, backbone: &dyn Backbone) -> Result<()> {
+        let mut results = Together::in_folder(&self.output)?;
         let mut shown = Vec::new();
         for scene in scenes {
             let mut pictures = Vec::new();
             for (caption, picture) in &scene.pictures {
                 let file = format!("{}_{}.png", scene.name, caption.replace([' ', '+'], "_"));
-                write_picture(&self.output.join(&file), picture)?;
+                results.write(&file, |path| write_picture(path, picture))?;
                 pictures.push(Picture { caption: (*caption).to_owned(), path: file });
             }
             shown.push(Scene { name: format!("Scene {}", scene.name), pictures });
@@ -99,7 +101,8 @@ impl Arguments {
             .take(4)
             .map(|scene| scene.pictures.iter().map(|(caption, picture)| Panel { caption, picture }).collect())
             .collect();
-        write_picture(&self.output.join("figure.png"), &render::montage(&figure, 256)?)?;
+        let figure = render::montage(&figure, 256)?;
+        results.write("figure.png", |path| write_picture(path, &figure))?;
         let report = Report {
             title: "Standardized Max Logits: bundled demonstration".to_owned(),
             introduction:
@@ -118,7 +121,9 @@ impl Arguments {
             legend: cityscapes::CLASSES.to_vec(),
             scenes: shown,
         };
-        write_whole(&self.output.join("index.html"), |out| out.write_all(report.to_html().as_bytes()))
+        let page = report.to_html();
+        results.write("index.html", |path| write_whole(path, |out| out.write_all(page.as_bytes())))?;
+        results.appear()
     }
 }
 

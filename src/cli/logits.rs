@@ -8,7 +8,7 @@ use tch::{Kind, TchError, Tensor};
 use super::model::ModelArgs;
 use crate::files::{LogitsFile, PictureSource, read_picture, write_npy};
 use crate::torch::{Backbone, torch_error};
-use crate::{Layout, LogitsData, Result};
+use crate::{Error, Layout, LogitsData, Result};
 
 /// Run the network alone and save its logits
 ///
@@ -38,14 +38,21 @@ impl Arguments {
     /// When the input, the network or the output is not usable.
     pub(super) fn run(&self) -> Result<()> {
         let backbone = self.model.load()?;
-        let input = if self.input.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
+        let is_array = self.input.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
+        let input = if is_array {
             normalised_input(&self.input, &*backbone)?
         } else if self.input == Path::new("-") {
             backbone.preprocess(&read_picture(&PictureSource::Stdin)?)?
         } else {
             backbone.preprocess(&read_picture(&PictureSource::File(self.input.clone()))?)?
         };
-        let logits = backbone.forward(&input)?;
+        let logits = backbone.forward(&input).map_err(|error| match error {
+            // The input's shape is the file's own only where the file is the input.
+            Error::Shape { what, given, expected } if is_array => {
+                Error::file(&self.input, format!("{what} is {given}"), expected)
+            }
+            other => other,
+        })?;
         let dimensions: Vec<usize> = logits.size().iter().map(|&n| n as usize).collect();
         let values = host_values(&logits).map_err(torch_error("bring the logits to the host"))?;
         write_npy(&self.output, &dimensions, &values)?;

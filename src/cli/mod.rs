@@ -21,12 +21,14 @@ mod post;
 mod run;
 mod stats;
 mod stdout;
+mod together;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{Engine, Result};
+use crate::{Engine, Error, Result};
 
 /// Find what a segmentation network has never learned
 ///
@@ -74,14 +76,41 @@ impl Command {
     }
 }
 
+/// Exit code of wrong usage, whether the parser finds it or a command does; clap's own.
+const WRONG_USAGE: u8 = 2;
+
 /// Entry point of the program: parses `std::env::args`, runs the command, prints an error as one line.
 pub fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sml: {error}");
-            ExitCode::FAILURE
+            eprintln!("sml: {}", on_one_line(&error.to_string()));
+            match error {
+                Error::InvalidParameter { .. } => ExitCode::from(WRONG_USAGE),
+                _ => ExitCode::FAILURE,
+            }
         }
+    }
+}
+
+/// Control characters escaped: a file's name may hold line breaks, and commands to the terminal.
+fn on_one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Lets an error about class statistics name the file that they come from.
+fn naming(file: Option<&Path>) -> impl Fn(Error) -> Error {
+    move |error| match (error, file) {
+        (Error::InvalidStatistics { problem, expected }, Some(file)) => Error::file(file, problem, expected),
+        (Error::ClassesWithoutStatistics { classes }, Some(file)) => {
+            let problem = format!("classes {classes:?} have no statistics");
+            Error::file(
+                file,
+                problem,
+                "2 pixels or more of each class and some variance, or --missing pooled",
+            )
+        }
+        (error, _) => error,
     }
 }
 

@@ -7,12 +7,15 @@ use clap::Args;
 use crate::torch::{Backbone, DabNetBackbone, DabNetConfig, TorchScriptBackbone, choose_device};
 use crate::{ClassStatistics, DeviceRequest, Error, Result, demo};
 
+/// The bundled network.
+const DEFAULT_MODEL: &str = "demo";
+
 /// The network and where it runs.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub struct ModelArgs {
     /// demo (bundled, trained on drawn scenes), dabnet (with --weights), or a TorchScript FILE.pt with its sidecar FILE.toml
-    #[arg(long, value_name = "demo|dabnet|FILE.pt", default_value = "demo")]
+    #[arg(long, value_name = "demo|dabnet|FILE.pt", default_value = DEFAULT_MODEL)]
     pub model: String,
 
     /// Weights of dabnet, as .safetensors
@@ -62,6 +65,21 @@ impl ModelArgs {
                 expected: "demo, dabnet, or a TorchScript file ending in .pt",
             }),
         }
+    }
+
+    /// For commands that read saved logits instead of running a network.
+    ///
+    /// # Errors
+    /// When an option chooses a network all the same.
+    pub fn check_unused(&self) -> Result<()> {
+        if self.model == DEFAULT_MODEL && self.weights.is_none() && self.device == DeviceRequest::Auto {
+            return Ok(());
+        }
+        Err(Error::InvalidParameter {
+            field: "--model, --weights or --device",
+            given: "given with saved logits".to_owned(),
+            expected: "to come with pictures, which need a network",
+        })
     }
 
     /// The statistics in `file`, or else those that are bundled for exactly these weights, if any are.

@@ -7,7 +7,8 @@ use half::{bf16, f16};
 use serde::Serialize;
 
 use super::method::{ElementTypeArg, LayoutArg, MethodArgs, size};
-use crate::files::{LogitsFile, prepare_folder, write_npy};
+use super::together::Together;
+use crate::files::{LogitsFile, write_npy};
 use crate::{
     Capacity, ClassStatistics, Device, ElementType, Engine, Error, Logits, LogitsData, LogitsShape, Params,
     Result, Size, Stage,
@@ -86,13 +87,14 @@ impl Arguments {
         super::warn(&engine);
         let map = Map::compute(&mut engine, &logits, size)?;
 
-        prepare_folder(&self.output)?;
+        let mut results = Together::in_folder(&self.output)?;
         let shape = [logits.shape().batch, size.height, size.width];
         if self.raw {
-            self.write_stages(&logits, &params, statistics.as_ref(), size)?;
+            self.write_stages(&mut results, &logits, &params, statistics.as_ref(), size)?;
         }
-        write_npy(&self.output.join("prediction.npy"), &shape, &map.prediction)?;
-        write_npy(&self.output.join("score.npy"), &shape, &map.score)?;
+        results.write("prediction.npy", |path| write_npy(path, &shape, &map.prediction))?;
+        results.write("score.npy", |path| write_npy(path, &shape, &map.score))?;
+        results.appear()?;
 
         let summary = Summary::new(shape, logits.shape().classes, &map);
         if self.json {
@@ -106,6 +108,7 @@ impl Arguments {
     /// Writes the value after each stage, with the official sign.
     fn write_stages(
         &self,
+        results: &mut Together<'_>,
         logits: &Logits<'_>,
         params: &Params,
         statistics: Option<&ClassStatistics>,
@@ -122,7 +125,7 @@ impl Arguments {
             let mut engine = engine(params, statistics, logits.shape(), size, self.stats.as_deref())?;
             let mut map = Map::compute(&mut engine, logits, size)?;
             map.score.iter_mut().for_each(|score| *score = -*score);
-            write_npy(&self.output.join(name), &shape, &map.score)?;
+            results.write(name, |path| write_npy(path, &shape, &map.score))?;
         }
         Ok(())
     }
@@ -137,10 +140,7 @@ fn engine(
     file: Option<&Path>,
 ) -> Result<Engine> {
     let capacity = Capacity { batch: 1, ..Capacity::of(shape, size) };
-    Engine::new(Device::Cpu, params, statistics, capacity).map_err(|error| match (error, file) {
-        (Error::InvalidStatistics { problem, expected }, Some(file)) => Error::file(file, problem, expected),
-        (error, _) => error,
-    })
+    Engine::new(Device::Cpu, params, statistics, capacity).map_err(super::naming(file))
 }
 
 /// The result for a whole file.
@@ -153,11 +153,14 @@ struct Map {
 impl Map {
     fn compute(engine: &mut Engine, logits: &Logits<'_>, size: Size) -> Result<Self> {
         let batch = logits.shape().batch;
-        let mut map = Self {
-            score: Vec::with_capacity(batch * size.pixels()),
-            prediction: Vec::with_capacity(batch * size.pixels()),
-            non_finite: 0,
-        };
+        let mut map = Self { score: Vec::new(), prediction: Vec::new(), non_finite: 0 };
+        let pixels = batch.saturating_mul(size.pixels());
+        let reserved = map.score.try_reserve_exact(pixels).and(map.prediction.try_reserve_exact(pixels));
+        reserved.map_err(|_| Error::Shape {
+            what: "size of the result",
+            given: format!("{batch} images of {size}"),
+            expected: "one that fits into memory".to_owned(),
+        })?;
         for n in 0..batch {
             let image = engine.submit(&logits.image(n)?, size)?;
             map.score.extend(image.score);

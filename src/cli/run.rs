@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::pipeline::{FrameTimings, Pipeline, picture_logits};
+use super::together::Together;
 use crate::files::{
     PictureSource, list_pictures, prepare_folder, read_picture, write_grey_png, write_npy, write_rgb_png,
     write_score_png,
@@ -73,16 +74,34 @@ pub(super) struct Arguments {
 #[group(multiple = false)]
 struct ThresholdArgs {
     /// Write a mask of the pixels whose anomaly score is at least this
-    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = finite)]
     threshold: Option<f32>,
 
     /// Write a mask at the threshold that finds this fraction of unexpected pixels, by the calibration
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
     tpr: Option<f64>,
 
     /// Write a mask at the threshold that mistakes this fraction of normal pixels, by the calibration
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
     fpr: Option<f64>,
+}
+
+/// Parses a threshold. NaN would find nothing, and infinity everything or nothing.
+fn finite(text: &str) -> Result<f32> {
+    text.parse().ok().filter(|value: &f32| value.is_finite()).ok_or_else(|| Error::InvalidParameter {
+        field: "threshold",
+        given: format!("{text:?}"),
+        expected: "a finite number",
+    })
+}
+
+/// Parses a rate.
+fn rate(text: &str) -> Result<f64> {
+    text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate)).ok_or_else(|| Error::InvalidParameter {
+        field: "rate",
+        given: format!("{text:?}"),
+        expected: "a number from 0 to 1",
+    })
 }
 
 impl ThresholdArgs {
@@ -118,7 +137,8 @@ impl Arguments {
         let backbone = self.model.load()?;
         let params = self.method.params(backbone.align_corners());
         let statistics = self.model.statistics(self.stats.as_deref(), &*backbone)?;
-        let threshold = self.threshold.resolve(&params, statistics.as_ref())?;
+        let naming = super::naming(self.stats.as_deref());
+        let threshold = self.threshold.resolve(&params, statistics.as_ref()).map_err(&naming)?;
         let mut pipeline = Pipeline::new(params, statistics);
         prepare_folder(&self.output)?;
 
@@ -129,14 +149,14 @@ impl Arguments {
             let picture = read_picture(source)?;
             let (tensor, mut timings) = picture_logits(&*backbone, &picture)?;
             let size = Size::new(picture.height() as usize, picture.width() as usize);
-            let map = pipeline.submit_tensor(&tensor, size)?;
+            let map = pipeline.submit_tensor(&tensor, size).map_err(&naming)?;
             let (score, prediction) =
                 (map.score.index_axis(Axis(0), 0), map.prediction.index_axis(Axis(0), 0));
             let range = self.range.unwrap_or_else(|| ScoreRange::upper_half(score.iter().copied()));
             let overlay = render::overlay(&picture, score, range)?;
             let overlay = render::with_color_bar(&overlay, range, BarColors::Overlay);
-            let stem = self.output.join(source.name());
-            let written = Written::write(&stem, &overlay, score, prediction, threshold)?;
+            let written =
+                Written::write(&self.output, &source.name(), &overlay, score, prediction, threshold)?;
             let non_finite = map.non_finite.iter().sum();
             let summary = Summary::new(source, score, threshold, non_finite, written);
             timings.stages = pipeline.timings();
@@ -224,39 +244,37 @@ struct Written {
 }
 
 impl Written {
-    /// Writes all results to files whose paths begin with `stem`.
+    /// Writes all results to files in `folder` whose names begin with `name`.
     fn write(
-        stem: &Path,
+        folder: &Path,
+        name: &str,
         overlay: &RgbImage,
         score: ArrayView2<'_, f32>,
         prediction: ArrayView2<'_, u8>,
         threshold: Option<f32>,
     ) -> Result<Self> {
-        let file = |ending: &str| {
-            let mut name = stem.as_os_str().to_owned();
-            name.push(ending);
-            PathBuf::from(name)
-        };
-        let written = Self {
-            score: file("_score.npy"),
-            score_png: file("_score.png"),
-            prediction: file("_prediction.png"),
-            prediction_color: file("_prediction_color.png"),
-            overlay: file("_overlay.png"),
-            mask: threshold.map(|_| file("_mask.png")),
-        };
         let (height, width) = score.dim();
         let size = Size::new(height, width);
         let scores: Vec<f32> = score.iter().copied().collect();
         let classes: Vec<u8> = prediction.iter().copied().collect();
-        write_npy(&written.score, &[height, width], &scores)?;
-        write_score_png(&written.score_png, size, &scores)?;
-        write_grey_png(&written.prediction, size, &classes)?;
-        write_picture(&written.prediction_color, &render::colorize(prediction)?)?;
-        write_picture(&written.overlay, overlay)?;
-        if let (Some(mask), Some(threshold)) = (&written.mask, threshold) {
-            write_grey_png(mask, size, render::mask::unexpected(score, threshold)?.as_raw())?;
-        }
+        let colors = render::colorize(prediction)?;
+        let mask = threshold.map(|threshold| render::mask::unexpected(score, threshold)).transpose()?;
+
+        let mut results = Together::in_folder(folder)?;
+        let mut file = |ending: &str, write: &dyn Fn(&Path) -> Result<()>| {
+            results.write(format!("{name}{ending}"), write)
+        };
+        let written = Self {
+            score: file("_score.npy", &|path| write_npy(path, &[height, width], &scores))?,
+            score_png: file("_score.png", &|path| write_score_png(path, size, &scores).map(drop))?,
+            prediction: file("_prediction.png", &|path| write_grey_png(path, size, &classes))?,
+            prediction_color: file("_prediction_color.png", &|path| write_picture(path, &colors))?,
+            overlay: file("_overlay.png", &|path| write_picture(path, overlay))?,
+            mask: mask
+                .map(|mask| file("_mask.png", &|path| write_grey_png(path, size, mask.as_raw())))
+                .transpose()?,
+        };
+        results.appear()?;
         Ok(written)
     }
 }

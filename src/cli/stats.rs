@@ -130,7 +130,8 @@ fn import(mean: &Path, variance: &Path, output: &Path) -> Result<()> {
         ..Provenance::default()
     };
     let statistics =
-        ClassStatistics::from_vectors(&read_class_vector(mean)?, &read_class_vector(variance)?, provenance)?;
+        ClassStatistics::from_vectors(&read_class_vector(mean)?, &read_class_vector(variance)?, provenance)
+            .map_err(super::naming(Some(variance)))?;
     save(&statistics, output)
 }
 
@@ -142,7 +143,7 @@ fn merge(stats: &[PathBuf], output: &Path) -> Result<()> {
             eprintln!("sml: warning: {}: its thresholds are left out, they cannot be merged", path.display());
         }
         merged = Some(match merged {
-            Some(merged) => merged.merge(&next)?,
+            Some(merged) => merged.merge(&next).map_err(super::naming(Some(path)))?,
             None => next,
         });
     }
