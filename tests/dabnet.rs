@@ -2,8 +2,10 @@
 #![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
+mod data;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -11,21 +13,6 @@ use sml::Error;
 use sml::torch::{Backbone, DabNet, DabNetBackbone, DabNetConfig, load_weights, serialize_weights};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
-
-/// Where the real weights, pictures and expected outputs lie; `None` (and a line that says so) without them.
-fn data() -> Option<PathBuf> {
-    let folder = std::env::var_os("SML_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    if folder.join("models/dabnet_cityscapes.safetensors").is_file() {
-        return Some(folder);
-    }
-    assert!(
-        std::env::var_os("SML_REQUIRE_DATA").is_none(),
-        "SML_REQUIRE_DATA is set and {folder:?} has no models"
-    );
-    eprintln!("skipped: {} has no models/dabnet_cityscapes.safetensors", folder.display());
-    None
-}
 
 fn read_npy(file: &Path) -> Tensor {
     let npy = npyz::NpyFile::new(std::io::BufReader::new(std::fs::File::open(file).unwrap())).unwrap();
@@ -35,14 +22,15 @@ fn read_npy(file: &Path) -> Tensor {
 
 #[test]
 fn published_weights_give_the_published_logits_and_prediction() {
-    let Some(data) = data() else { return };
-    let weights = data.join("models/dabnet_cityscapes.safetensors");
+    let Some(weights) = data::path("models/dabnet_cityscapes.safetensors") else { return };
+    let Some(pictures) = data::path("images/normal") else { return };
+    let Some(golden) = data::path("golden/dabnet") else { return };
     let network = DabNetBackbone::from_file(&DabNetConfig::cityscapes(), &weights, Device::Cpu).unwrap();
-    let picture = data.join("images/normal/frankfurt_000001_058914_leftImg8bit.png");
+    let picture = pictures.join("frankfurt_000001_058914_leftImg8bit.png");
     let picture = image::open(picture).unwrap().to_rgb8();
 
     let logits = network.forward(&network.preprocess(&picture).unwrap()).unwrap();
-    let expected = read_npy(&data.join("golden/dabnet/logits_stride8_f32.npy")).view([1, 19, 128, 256]);
+    let expected = read_npy(&golden.join("logits_stride8_f32.npy")).view([1, 19, 128, 256]);
     assert_eq!(logits.size(), expected.size());
     let difference = (&logits - &expected).abs().max().double_value(&[]);
     assert!(difference <= 1e-3, "logits differ by up to {difference}");
@@ -51,7 +39,7 @@ fn published_weights_give_the_published_logits_and_prediction() {
     let (top, classes) = full.topk(2, 1, true, true);
     let prediction = classes.select(1, 0).to_kind(Kind::Uint8).squeeze();
     let decided = (top.select(1, 0) - top.select(1, 1)).ge(3e-4).squeeze();
-    let golden = image::open(data.join("golden/dabnet/prediction.png")).unwrap().to_luma8();
+    let golden = image::open(golden.join("prediction.png")).unwrap().to_luma8();
     let golden = Tensor::from_slice(golden.as_raw()).view([1024, 2048]);
     let wrong = prediction.ne_tensor(&golden).logical_and(&decided).sum(Kind::Int64).int64_value(&[]);
     assert_eq!(wrong, 0, "pixels of another class although the top two logits differ by 3e-4 or more");
@@ -61,8 +49,7 @@ fn published_weights_give_the_published_logits_and_prediction() {
 
 #[test]
 fn published_weights_do_not_fit_the_narrow_network() {
-    let Some(data) = data() else { return };
-    let weights = data.join("models/dabnet_cityscapes.safetensors");
+    let Some(weights) = data::path("models/dabnet_cityscapes.safetensors") else { return };
     let error =
         DabNetBackbone::from_file(&DabNetConfig::demo(), &weights, Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("dabnet_cityscapes.safetensors: tensor "), "{error}");

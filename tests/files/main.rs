@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod arrays;
+#[path = "../data/mod.rs"]
+mod data;
 mod official_statistics;
 mod pictures;
 mod writing;

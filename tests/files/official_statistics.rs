@@ -1,11 +1,11 @@
 //! The official project's class statistics, and the pickles that they are made of.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use sml::files::{read_class_vector, read_official, write_npy};
 
-use crate::{Scratch, assert_refused, header, npy};
+use crate::{Scratch, assert_refused, data, header, npy};
 
 /// A pickle as `np.save` writes a dict, protocol 3, without the memo instructions.
 fn pickled(dict: &[u8]) -> Vec<u8> {
@@ -159,22 +159,9 @@ fn nesting_doubling_and_circles_cost_nothing() {
     assert_refused(read_official(&object(&scratch, &long)), "mean.npy", "at most");
 }
 
-/// Folder of the test data, or the reason to skip, which SML_REQUIRE_DATA=1 makes a failure.
-fn data(inner: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let path = std::env::var_os("SML_DATA").map_or(beside, PathBuf::from).join(inner);
-    if path.exists() {
-        return Some(path);
-    }
-    let missing = format!("{} is missing: set SML_DATA to the folder of the test data", path.display());
-    assert!(std::env::var_os("SML_REQUIRE_DATA").is_none_or(|value| value != "1"), "{missing}");
-    println!("skipped: {missing}");
-    None
-}
-
 #[test]
 fn the_official_files_are_read() {
-    let Some(folder) = data("golden/official_statistics") else { return };
+    let Some(folder) = data::path("golden/official_statistics") else { return };
     let mean = read_official(&folder.join("cityscapes_mean.npy")).unwrap();
     assert_eq!((mean.len(), mean[&0]), (19, 9.472_783_088_684_082));
     let variance = read_class_vector(&folder.join("cityscapes_var.npy")).unwrap();
