@@ -41,6 +41,9 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+const INTRODUCTION: &str = "Street scenes with objects that the network was not trained on. The brighter a pixel, the more \
+     anomalous it is; each map spans its own scores from the 1 % to the 99.5 % percentile.";
+
 /// The methods that are compared, as the paper does: name, parameters.
 fn methods(align_corners: bool) -> [(&'static str, Params); 5] {
     let full = Params { align_corners, ..Params::default() };
@@ -105,16 +108,13 @@ impl Arguments {
         results.write("figure.png", |path| write_picture(path, &figure))?;
         let report = Report {
             title: "Standardized Max Logits: bundled demonstration".to_owned(),
-            introduction:
-                "Street scenes with objects that the network was not trained on. A bright pixel is \
-                           anomalous; all scores of a scene's map share one robust range."
-                    .to_owned(),
+            introduction: INTRODUCTION.to_owned(),
             notes: vec![SYNTHETIC_SCENES.to_owned()],
             metrics: rows.to_vec(),
             miou: Some(miou),
             facts: vec![
                 ("network".to_owned(), format!("{}, SHA-256 {}", backbone.name(), backbone.digest())),
-                ("network's device".to_owned(), format!("{:?}", backbone.device())),
+                ("network's device".to_owned(), format!("{:?}", backbone.device()).to_lowercase()),
                 ("post-processing".to_owned(), "CPU".to_owned()),
                 ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
             ],
