@@ -8,9 +8,23 @@
 
 mod arrays;
 mod bad_input;
+#[cfg(feature = "torch")]
+mod bad_network;
+#[cfg(feature = "torch")]
+mod calibrate;
 #[path = "../data/mod.rs"]
 mod data;
+#[cfg(feature = "torch")]
+mod demo;
+#[cfg(feature = "torch")]
+mod logits;
 mod output_folder;
+#[cfg(feature = "torch")]
+mod pictures;
 mod post;
 mod program;
+#[cfg(feature = "torch")]
+mod run;
 mod stats;
+#[cfg(feature = "torch")]
+mod torchscript;

@@ -125,7 +125,7 @@ impl<'a> SmallDisk<'a> {
     fn mount(at: &'a Path) -> Option<Self> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=80k", "none"]).arg(at);
-        mount.output().is_ok_and(|output| output.status.success()).then_some(Self(at))
+        mount.output().is_ok_and(|output| output.status.success()).then(|| Self(at))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs the real program in a folder of its own and judges how it ended.
 
 use std::collections::BTreeSet;
+#[cfg(feature = "torch")]
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -127,6 +128,7 @@ impl Finished {
     }
 
     /// A command found its arguments wrong: as a failure, with the exit code of wrong usage.
+    #[cfg(feature = "torch")]
     #[track_caller]
     pub fn refused(self, parts: &[&str]) -> Self {
         self.assert_code(2);
