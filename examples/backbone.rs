@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use sml::files::{PictureSource, read_picture};
 use sml::torch::{Backbone, choose_device};
-use sml::{Capacity, ClassStatistics, Device, DeviceRequest, Engine, Error, LogitsShape, Params, Size, demo};
+use sml::{Capacity, ClassStatistics, Device, DeviceRequest, Engine, LogitsShape, Params, Size, demo};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: backbone PICTURE")?;

@@ -26,10 +26,11 @@ impl Default for ScoreHistogram {
 }
 
 impl ScoreHistogram {
-    /// Counts one score. NaN is left out: no threshold finds it.
+    /// Counts one score. NaN is left out: no threshold finds it. An infinite score counts as the largest finite one of
+    /// its sign, so that every threshold is finite (JSON cannot hold another).
     pub fn add(&mut self, score: f32) {
         if !score.is_nan() {
-            self.counts[bin(score)] += 1;
+            self.counts[bin(score.clamp(f32::MIN, f32::MAX))] += 1;
             self.total += 1;
         }
     }
@@ -42,11 +43,20 @@ impl ScoreHistogram {
     /// The highest threshold (lower edge of a bin) with at least the fraction `rate` of the scores at or above it.
     /// `None` while nothing is counted.
     pub fn threshold(&self, rate: f64) -> Option<f32> {
-        let wanted = (rate * self.total as f64).ceil().max(1.0) as u64;
-        let mut above = 0;
-        self.counts.iter().enumerate().rev().find_map(|(bin, &count)| {
-            above += count;
-            (above >= wanted).then(|| lower_edge(bin))
+        self.thresholds([rate].into_iter()).next()
+    }
+
+    /// The threshold of each of some ascending rates, in one pass over the bins; none while nothing is counted.
+    fn thresholds(&self, rates: impl Iterator<Item = f64>) -> impl Iterator<Item = f32> {
+        let mut bins = self.counts.iter().enumerate().rev();
+        let (mut above, mut lowest) = (0, 0);
+        rates.map_while(move |rate| {
+            let wanted = (rate * self.total as f64).ceil().max(1.0) as u64;
+            while above < wanted {
+                let (bin, &count) = bins.next()?;
+                (above, lowest) = (above + count, bin);
+            }
+            Some(lower_edge(lowest))
         })
     }
 }
@@ -89,9 +99,8 @@ impl OperatingPoints {
     /// Summarizes the scores of normal and of unexpected pixels.
     pub fn new(params: Params, normal: &ScoreHistogram, unexpected: &ScoreHistogram) -> Self {
         let points = |histogram: &ScoreHistogram| {
-            rates()
-                .filter_map(|rate| Some(OperatingPoint { rate, threshold: histogram.threshold(rate)? }))
-                .collect()
+            let thresholds = histogram.thresholds(rates());
+            rates().zip(thresholds).map(|(rate, threshold)| OperatingPoint { rate, threshold }).collect()
         };
         Self { params, false_positive: points(normal), true_positive: points(unexpected) }
     }

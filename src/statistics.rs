@@ -265,10 +265,10 @@ impl ClassStatistics {
 }
 
 impl ClassMoments {
-    /// The accumulator that would give these moments; `None` when the count is not known.
+    /// The accumulator that would give these moments; `None` when there is data and its count is not known.
     fn accumulator(&self) -> Option<MomentAccumulator> {
-        let (count, variance) = (self.count?, self.variance.unwrap_or(0.0));
-        Some(MomentAccumulator::from_moments(count, self.mean, variance))
+        let count = if self.mean.is_some() { self.count? } else { 0 };
+        Some(MomentAccumulator::from_moments(count, self.mean, self.variance.unwrap_or(0.0)))
     }
 }
 

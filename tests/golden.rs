@@ -1,6 +1,8 @@
 //! The engine and the reference against the official code's outputs.
 //!
 //! A choice of the vectors lies in tests/golden; the whole set is used too where the test data is at hand.
+#![cfg(feature = "files")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
 mod data;
 

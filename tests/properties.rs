@@ -1,5 +1,6 @@
 //! Properties of the CPU engine on random inputs: it agrees with the float64 reference, and its result depends on
 //! nothing but the image and the parameters.
+#![allow(clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
 use half::{bf16, f16};
 use ndarray::{Array4, Axis};

@@ -106,6 +106,19 @@ impl CpuEngine {
         &mut self,
         logits: &Logits<'_>,
         size: Size,
+        score: ScoreMut<'_>,
+        prediction: &mut [u8],
+        non_finite: &mut [u64],
+    ) -> crate::Result<()> {
+        // Called from outside the pool, each parallel loop would be handed over to it and waited for: this way the
+        // whole batch is, once.
+        rayon::scope(|_| self.run(logits, size, score, prediction, non_finite))
+    }
+
+    fn run(
+        &mut self,
+        logits: &Logits<'_>,
+        size: Size,
         mut score: ScoreMut<'_>,
         prediction: &mut [u8],
         non_finite: &mut [u64],

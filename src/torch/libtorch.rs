@@ -198,11 +198,6 @@ pub(crate) fn cuda_half_remedy() -> String {
     )
 }
 
-/// First line of a message, since errors here are one line.
-pub(crate) fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

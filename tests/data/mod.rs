@@ -3,6 +3,7 @@
 //! `SML_DATA` names the folder; by default it is `../shared` beside the repository. A test that needs it and finds
 //! nothing prints that it is skipped, or fails when `SML_REQUIRE_DATA=1`.
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "test data that cannot be read fails the test")]
 
 #[cfg(feature = "files")]
 pub mod golden;

@@ -135,7 +135,8 @@ fn try_libtorch() -> Result<(), String> {
     match compute() {
         Ok(sum) if sum == expected => Ok(()),
         Ok(sum) => Err(format!("a product of matrices sums to {sum} and not to {expected}")),
-        Err(error) => Err(crate::torch::libtorch::first_line(&error.to_string())),
+        // libtorch appends a stack trace.
+        Err(error) => Err(error.to_string().lines().next().unwrap_or_default().trim().to_owned()),
     }
 }
 

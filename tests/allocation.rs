@@ -1,0 +1,224 @@
+//! The engine's promise that a frame allocates nothing, kept by an allocator that counts.
+//!
+//! Counted is what the threads of the engine's pool allocate, and no other: the test program's own threads may do as
+//! they like meanwhile. Inside a rayon pool the count is exactly 0. A call from outside the pool hands its work over
+//! through rayon's queue, which grows by a block for every 63 calls; that one is bounded.
+#![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
+#![allow(clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
+
+use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use half::{bf16, f16};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use sml::{
+    AnomalyMapMut, BorderLabels, Capacity, ClassStatistics, Device, Engine, Layout, Logits, LogitsData,
+    LogitsShape, NonFinite, Params, Replacement, Score, ScoreMut, Size, Smoothing, Suppression,
+};
+
+thread_local! {
+    /// Where this thread's allocations are counted. Constant and without a destructor, so that reading it allocates
+    /// nothing itself.
+    static COUNTER: Cell<Option<&'static AtomicUsize>> = const { Cell::new(None) };
+}
+
+struct CountingAllocator;
+
+fn count() {
+    if let Some(counter) = COUNTER.get() {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call is handed on to the system's allocator as it came; counting touches an atomic number only.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps `GlobalAlloc::alloc`'s contract, which is the same there.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: MemoryLayout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: MemoryLayout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above; `memory` came from the system's allocator, as all that this one gives out.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: MemoryLayout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const FRAMES: usize = 100;
+const CLASSES: usize = 5;
+const CAPACITY: Capacity =
+    Capacity { batch: 2, classes: CLASSES, logits: Size::new(40, 52), output: Size::new(80, 104) };
+
+/// A pool with the count of what its threads allocate. It has a count of its own, because the threads of a pool that was
+/// dropped before may still be on their way out.
+fn counted_pool(threads: usize) -> (ThreadPool, &'static AtomicUsize) {
+    let counter: &AtomicUsize = Box::leak(Box::default());
+    let mark = |_| COUNTER.set(Some(counter));
+    let pool = ThreadPoolBuilder::new().num_threads(threads).start_handler(mark).build().unwrap();
+    // All threads are up when each has done this.
+    pool.broadcast(|_| ());
+    (pool, counter)
+}
+
+fn engine(params: Params) -> Engine {
+    let statistics = ClassStatistics::from_json(
+        r#"{"mean": [1.0, 2.0, 3.0, 4.0, 5.0], "variance": [1.0, 2.0, 0.5, 1.5, 3.0]}"#,
+    );
+    Engine::new(Device::Cpu, params, Some(&statistics.unwrap()), CAPACITY).unwrap()
+}
+
+/// Every stage on and off, every score, and both policies for broken pixels.
+fn settings() -> Vec<Params> {
+    let paper = Params::default();
+    let wide = Some(Suppression::new(8, 4).unwrap());
+    let replaced = NonFinite::Replace(Replacement::default());
+    vec![
+        paper,
+        Params { score: Score::MaxLogit, suppression: None, smoothing: None, ..paper },
+        Params { score: Score::Msp, suppression: wide, border_labels: BorderLabels::One, ..paper },
+        Params { score: Score::Entropy, smoothing: None, align_corners: true, ..paper },
+        Params { score: Score::Energy(Default::default()), suppression: None, ..paper },
+        Params { smoothing: Some(Smoothing::new(3, 0.5, 40).unwrap()), non_finite: replaced, ..paper },
+    ]
+}
+
+/// Elements of one batch in every type: waves, with a few logits that are not finite.
+struct Elements {
+    single: Vec<f32>,
+    half: Vec<f16>,
+    brain: Vec<bf16>,
+}
+
+impl Elements {
+    fn new() -> Self {
+        let number = CAPACITY.batch * CLASSES * CAPACITY.logits.pixels();
+        let mut single: Vec<f32> = (0..number).map(|i| 4.0 + 3.0 * (i as f32 * 0.013).sin()).collect();
+        single[7] = f32::NAN;
+        single[number / 2] = f32::INFINITY;
+        Self {
+            half: single.iter().map(|&v| f16::from_f32(v)).collect(),
+            brain: single.iter().map(|&v| bf16::from_f32(v)).collect(),
+            single,
+        }
+    }
+
+    /// Batches of every type and memory order, as large as the engine takes and smaller.
+    fn batches(&self) -> Vec<Logits<'_>> {
+        let types: [LogitsData<'_>; 3] =
+            [self.single[..].into(), self.half[..].into(), self.brain[..].into()];
+        let shapes = [(2, 40, 52), (1, 31, 50)];
+        let mut batches = Vec::new();
+        for (data, layout) in types.into_iter().flat_map(|t| [(t, Layout::Nchw), (t, Layout::Nhwc)]) {
+            for (batch, height, width) in shapes {
+                let shape = LogitsShape::new(batch, CLASSES, height, width).unwrap();
+                batches.push(Logits::strided(data, shape, layout.strides(shape)).unwrap());
+            }
+        }
+        batches
+    }
+}
+
+/// Memory of the caller for the largest result.
+struct Output {
+    single: Vec<f32>,
+    half: Vec<f16>,
+    prediction: Vec<u8>,
+    non_finite: Vec<u64>,
+}
+
+impl Output {
+    fn new() -> Self {
+        let pixels = CAPACITY.batch * CAPACITY.output.pixels();
+        Self {
+            single: vec![0.0; pixels],
+            half: vec![f16::ZERO; pixels],
+            prediction: vec![0; pixels],
+            non_finite: vec![0; CAPACITY.batch],
+        }
+    }
+
+    fn of(&mut self, batch: usize, size: Size, half: bool) -> AnomalyMapMut<'_> {
+        let pixels = batch * size.pixels();
+        AnomalyMapMut {
+            size,
+            score: if half {
+                ScoreMut::F16(&mut self.half[..pixels])
+            } else {
+                ScoreMut::F32(&mut self.single[..pixels])
+            },
+            prediction: &mut self.prediction[..pixels],
+            non_finite: &mut self.non_finite[..batch],
+        }
+    }
+}
+
+/// One frame through both calls: frame `i` takes the batches, result sizes and result types in turn.
+fn run(engine: &mut Engine, batches: &[Logits<'_>], output: &mut Output, i: usize) {
+    let logits = &batches[i % batches.len()];
+    let own = logits.shape().size;
+    let size = [own, CAPACITY.output, Size::new(17, 103)][i % 3];
+    black_box(engine.submit(logits, size).unwrap());
+    engine.submit_into(logits, output.of(logits.shape().batch, size, i.is_multiple_of(2))).unwrap();
+}
+
+#[test]
+fn the_count_sees_an_allocation() {
+    let (pool, count) = counted_pool(2);
+    let before = count.load(Ordering::Relaxed);
+    pool.install(|| drop(black_box(Box::new(1))));
+    pool.install(|| drop(black_box(vec![0_u8; 100])));
+    assert_eq!(count.load(Ordering::Relaxed) - before, 2);
+}
+
+#[test]
+fn frames_allocate_nothing() {
+    let elements = Elements::new();
+    let batches = elements.batches();
+    for (threads, params) in [1, 2, 4].into_iter().flat_map(|n| settings().into_iter().map(move |p| (n, p))) {
+        let (pool, count) = counted_pool(threads);
+        let (mut engine, mut output) = (pool.install(|| engine(params)), Output::new());
+        let frames = |engine: &mut Engine, output: &mut Output, range: std::ops::Range<usize>| {
+            pool.install(|| range.for_each(|i| run(engine, &batches, output, i)));
+        };
+        frames(&mut engine, &mut output, 0..1);
+        let before = count.load(Ordering::Relaxed);
+        frames(&mut engine, &mut output, 1..1 + FRAMES);
+        let allocations = count.load(Ordering::Relaxed) - before;
+        assert_eq!(allocations, 0, "{threads} threads, {params:?}");
+    }
+}
+
+#[test]
+fn frames_from_outside_the_pool_cost_rayon_a_block_of_its_queue_now_and_then() {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    ThreadPoolBuilder::new().start_handler(|_| COUNTER.set(Some(&COUNT))).build_global().unwrap();
+    let elements = Elements::new();
+    let batches = elements.batches();
+    let (mut engine, mut output) = (engine(Params::default()), Output::new());
+    run(&mut engine, &batches, &mut output, 0);
+    COUNTER.set(Some(&COUNT));
+    let before = COUNT.load(Ordering::Relaxed);
+    (1..1 + 5 * FRAMES).for_each(|i| run(&mut engine, &batches, &mut output, i));
+    let allocations = COUNT.load(Ordering::Relaxed) - before;
+    COUNTER.set(None);
+    let calls = 2 * 5 * FRAMES;
+    assert!(allocations > 0, "the count does not see rayon's blocks");
+    assert!(allocations <= 1 + calls / 63, "{allocations} allocations in {calls} calls");
+}
