@@ -13,9 +13,9 @@ setup:
 demo: setup
 	cargo run --release --locked -- demo -o demo
 
-# First without libtorch, where overflow is checked; then everything.
+# Once without features, unoptimised enough to keep overflow checks; once with everything.
 test: setup
-	cargo test --locked --no-default-features --features files
+	cargo test --locked --no-default-features
 	cargo test --release --locked
 
 check: setup
