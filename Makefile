@@ -13,9 +13,9 @@ setup:
 demo: setup
 	cargo run --release --locked -- demo -o demo
 
-# Once without features, unoptimised enough to keep overflow checks; once with everything.
+# First without libtorch, where overflow is checked; then everything.
 test: setup
-	cargo test --locked --no-default-features
+	cargo test --locked --no-default-features --features files
 	cargo test --release --locked
 
 check: setup
