@@ -68,7 +68,8 @@ mod tests {
     #[test]
     fn low_scores_leave_the_photograph_and_high_ones_cover_it() {
         let photograph = RgbImage::from_pixel(4, 1, Rgb([10, 200, 90]));
-        let picture = overlay(&photograph, array![[-5.0, 0.2, 1.0, f32::NAN]].view(), range()).unwrap();
+        let picture =
+            overlay(&photograph, array![[-5.0, 0.9 * CLEAR_UP_TO, 1.0, f32::NAN]].view(), range()).unwrap();
         assert_eq!(picture.get_pixel(0, 0), photograph.get_pixel(0, 0));
         assert_eq!(picture.get_pixel(1, 0), photograph.get_pixel(0, 0));
         for (got, (below, above)) in picture
