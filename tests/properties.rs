@@ -94,19 +94,34 @@ fn statistics(classes: usize, seed: u64) -> ClassStatistics {
     ClassStatistics::new(moments.collect(), Provenance::default()).unwrap()
 }
 
+/// Height and width: small ones, and what only long rows or columns show.
+fn extents() -> impl Strategy<Value = (usize, usize)> {
+    prop_oneof![
+        6 => (1_usize..=14, 1_usize..=40),
+        // Narrower than the steps by which distances spread.
+        2 => (1_usize..=14, 1_usize..=4),
+        // More than a tile of the first stage in a row, more than a band of the second in a lane.
+        1 => (1_usize..=3, 250_usize..=LONGEST.width),
+        1 => (130_usize..=LONGEST.height, 1_usize..=5),
+    ]
+}
+
+const LONGEST: Size = Size::new(290, 530);
+
 fn frames() -> impl Strategy<Value = Frame> {
-    let shape = (1_usize..=2, 1_usize..=9, 1_usize..=14, 1_usize..=40, any::<u64>());
-    let size = proptest::option::of((1_usize..=30, 1_usize..=40));
-    (shape, size, params()).prop_map(|((n, c, h, w, seed), size, params)| Frame {
-        logits: logits(n, c, h, w, seed),
-        size: size.map_or(Size::new(h, w), |(height, width)| Size::new(height, width)),
-        params,
-        statistics: statistics(c, seed),
+    let shape = (1_usize..=2, 1_usize..=9, extents(), any::<u64>());
+    (shape, proptest::option::of(extents()), params()).prop_map(|((n, c, (h, w), seed), size, params)| {
+        let (height, width) = size.unwrap_or((h, w));
+        let logits = logits(n, c, h, w, seed);
+        Frame { logits, size: Size::new(height, width), params, statistics: statistics(c, seed) }
     })
 }
 
-/// Pixels of the upsampled float64 logits whose two best classes are so near that rounding may swap them.
+/// Whether some upsampled pixel's two best classes are so near that rounding may swap them.
 fn has_near_ties(frame: &Frame) -> bool {
+    if frame.size == frame.shape().size {
+        return false;
+    }
     let exact = frame.logits.mapv(f64::from);
     let upsampled = reference::upsample(exact.view(), frame.size, frame.params.align_corners);
     let near = |lane: ndarray::ArrayView1<'_, f64>| {
@@ -158,6 +173,7 @@ proptest! {
 
     #[test]
     fn an_engine_forgets_the_frames_before(first in frames(), second in frames()) {
+        let mut first = first;
         let classes = first.shape().classes;
         let second = Frame {
             logits: second.logits.slice(ndarray::s![.., ..second.shape().classes.min(classes), .., ..]).to_owned(),
@@ -166,12 +182,9 @@ proptest! {
             ..second
         };
         prop_assume!(second.shape().classes == classes);
-        let capacity = Capacity {
-            batch: 2,
-            classes,
-            logits: Size::new(14, 40),
-            output: Size::new(30, 40),
-        };
+        // A broken pixel in the last rows, whose lane a lower frame does not use.
+        first.logits.iter_mut().last().into_iter().for_each(|logit| *logit = f32::NAN);
+        let capacity = Capacity { batch: 2, classes, logits: LONGEST, output: LONGEST };
         let mut engine = Engine::new(Device::Cpu, first.params, Some(&first.statistics), capacity).unwrap();
         first.run(&mut engine);
         prop_assert_eq!(second.run(&mut engine), second.run(&mut second.engine()));
@@ -195,6 +208,10 @@ proptest! {
         prop_assert_eq!(&bits(Logits::packed(nhwc.as_slice().unwrap(), shape, Layout::Nhwc).unwrap()), &want);
         let permuted = Logits::try_from(nhwc.view().permuted_axes([0, 3, 1, 2])).unwrap();
         prop_assert_eq!(&bits(permuted), &want);
+        // Columns first: neither the classes nor the pixels of a row lie side by side.
+        let columns = half.view().permuted_axes([0, 1, 3, 2]).as_standard_layout().into_owned();
+        let transposed = Logits::try_from(columns.view().permuted_axes([0, 1, 3, 2])).unwrap();
+        prop_assert_eq!(&bits(transposed), &want);
         let widened = Frame { logits: brain.mapv(bf16::to_f32), ..frame.clone() };
         let want = widened.run(&mut widened.engine()).0;
         prop_assert_eq!(&bits(Logits::try_from(brain.view()).unwrap()), &want);
@@ -203,7 +220,8 @@ proptest! {
     #[test]
     fn broken_logits_are_counted_and_replaced(
         frame in frames(),
-        broken in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..3), 1..6),
+        broken in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..4), 1..6),
+        pixel in proptest::option::of(any::<prop::sample::Index>()),
         replace in any::<bool>(),
     ) {
         let mut frame = frame;
@@ -211,12 +229,16 @@ proptest! {
         if replace {
             frame.params.non_finite = NonFinite::Replace(Replacement::default());
         }
+        let (classes, pixels) = (frame.shape().classes, frame.size.pixels());
         for (at, kind) in broken {
             let elements = frame.logits.as_slice_mut().unwrap();
-            let at = at.index(elements.len());
-            elements[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][kind];
+            // Anywhere, or several in one pixel: then the first NaN counts, and the first of the largest finite ones.
+            let at = match pixel {
+                Some(pixel) => at.index(classes) * pixels + pixel.index(pixels),
+                None => at.index(elements.len()),
+            };
+            elements[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 100.0][kind];
         }
-        prop_assume!(!has_near_ties(&frame));
         let exact = frame.logits.mapv(f64::from);
         let want = reference::stages(exact.view(), &frame.params, Some(&frame.statistics), frame.size).unwrap();
         let mut engine = frame.engine();
