@@ -196,6 +196,14 @@ fn labels_of(folder: &Path, frame: &Frame<'_>) -> Result<Vec<u8>> {
     Ok(labels.into_raw())
 }
 
+fn labelled_without_network() -> Error {
+    Error::InvalidParameter {
+        field: "--labelled",
+        given: "given with saved logits".to_owned(),
+        expected: "to come with pictures and their network",
+    }
+}
+
 /// One input with its result.
 struct Frame<'a> {
     path: &'a Path,
@@ -219,11 +227,7 @@ impl Source {
         };
         if arguments.inputs.iter().all(is_logits) {
             if !arguments.labelled.is_empty() {
-                return Err(Error::InvalidParameter {
-                    field: "--labelled",
-                    given: "given with saved logits".to_owned(),
-                    expected: "to come with pictures and their network",
-                });
+                return Err(labelled_without_network());
             }
             arguments.model.check_unused()?;
             return Ok(Self::Logits(arguments.inputs.clone()));
@@ -245,7 +249,7 @@ impl Source {
             Self::Pictures { backbone, .. } => {
                 Ok(Self::Pictures { backbone: Rc::clone(backbone), pictures: list_pictures(inputs)? })
             }
-            Self::Logits(files) => Ok(Self::Logits(files.clone())),
+            Self::Logits(_) => Err(labelled_without_network()),
         }
     }
 

@@ -25,9 +25,6 @@ pub enum Score {
 }
 
 impl Score {
-    /// Names accepted by [`FromStr`], for messages and completions.
-    pub const NAMES: [&'static str; 5] = ["msp", "max_logit", "sml", "entropy", "energy"];
-
     /// True when the score standardizes, and therefore needs class statistics.
     pub fn needs_statistics(self) -> bool {
         self == Self::Sml
