@@ -5,5 +5,7 @@
 
 pub mod driver;
 pub mod kernel_cache;
+pub mod kernels;
 pub mod nvrtc;
 mod nvrtc_files;
+pub mod plan;
