@@ -34,7 +34,7 @@ struct StandardizeArgs {
     int batch, classes, height, width, out_height, out_width;
     int output, score_kind, align_corners, replace;
     float replacement, temperature;
-    int tile_rows, tile_columns, source_rows, source_columns;
+    int tile_rows, tile_columns, source_rows, source_columns, prune, padding;
 };
 
 struct SuppressArgs {
@@ -42,8 +42,7 @@ struct SuppressArgs {
     const u8* prediction;
     void* suppressed;
     int batch, height, width, output;
-    int iterations, reach, border_one, tile_rows, region_words, halo;
-    u8 radii[32];
+    int boundary_width, iterations, border_one, tile_rows, region_words, halo;
 };
 
 struct SmoothArgs {

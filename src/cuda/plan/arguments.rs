@@ -50,10 +50,18 @@ pub struct StandardizeArgs {
     pub replacement: f32,
     /// Temperature of the energy score; 1 for the others.
     pub temperature: f32,
+    /// Rows of the result in a tile (`standardize_upsample`).
+    pub tile_rows: i32,
+    /// Columns of the result in a tile (`standardize_upsample`).
+    pub tile_columns: i32,
     /// Rows of logits that a tile of the result may touch (`standardize_upsample`).
     pub source_rows: i32,
     /// Columns of logits that a tile of the result may touch (`standardize_upsample`).
     pub source_columns: i32,
+    /// 1 where classes that cannot win are ruled out for whole cells (`standardize_upsample`).
+    pub prune: i32,
+    /// Unused: keeps the size a multiple of 8.
+    pub padding: i32,
 }
 
 /// Arguments of `suppress.cu`.
@@ -74,16 +82,18 @@ pub struct SuppressArgs {
     pub width: i32,
     /// See [`Output`](super::Output).
     pub output: i32,
+    /// Boundary width, at most 32.
+    pub boundary_width: i32,
     /// Iterations, at most 32.
     pub iterations: i32,
-    /// Radius of the first iteration's mask.
-    pub reach: i32,
     /// 1 where pixels of the image's frame with a label of 2 or more are boundary too.
     pub border_one: i32,
     /// Rows of a tile.
     pub tile_rows: i32,
-    /// Radius of each iteration's mask.
-    pub radii: [u8; 32],
+    /// Words of 32 pixels across a tile with its halo.
+    pub region_words: i32,
+    /// Columns of the halo on either side of a tile.
+    pub halo: i32,
 }
 
 /// Arguments of `smooth.cu`.

@@ -1,0 +1,153 @@
+// One pixel's prediction and score, from a function that gives its logits (SPEC sections 2 and 6), for every entry point of
+// standardize.cu. Defines what is pinned there: element type, classes, score.
+#pragma once
+#include "common.cuh"
+
+#ifdef SML_CLASSES
+#define CLASSES SML_CLASSES
+#else
+#define CLASSES args.classes
+#endif
+#ifdef SML_SCORE
+#define SCORE_KIND SML_SCORE
+#else
+#define SCORE_KIND args.score_kind
+#endif
+#ifdef SML_ENTRY
+#define HAS_ENTRY(number) (SML_ENTRY == number)
+#else
+#define HAS_ENTRY(number) 1
+#endif
+
+enum ScoreKind { MSP = 0, MAX_LOGIT = 1, SML = 2, ENTROPY = 3, ENERGY = 4 };
+
+#if SML_ELEMENT == 0
+typedef float Element;
+__device__ inline float widen(Element value) { return value; }
+#elif SML_ELEMENT == 1
+typedef u16 Element;
+__device__ inline float widen(Element bits) { return half_to_float(bits); }
+#elif SML_ELEMENT == 2
+typedef u16 Element;
+__device__ inline float widen(Element bits) { return __uint_as_float((u32)bits << 16); }
+#else
+#error "SML_ELEMENT must be 0 (float32), 1 (float16) or 2 (bfloat16)"
+#endif
+
+// Pixels of a 16-byte load.
+const int LANES = 16 / sizeof(Element);
+
+struct Pixel {
+    float score;
+    int prediction;
+    bool broken;
+};
+
+// Prediction of a pixel with a logit that is not finite: the first NaN wins over all numbers, as in PyTorch. With
+// replacement, the first largest of the finite ones, or 0.
+template <class Value>
+__device__ inline float broken_maximum(const StandardizeArgs& args, Value value, int& prediction) {
+    float best = value(0);
+    prediction = 0;
+    bool found = is_finite(best);
+#pragma unroll 1
+    for (int c = 1; c < CLASSES; ++c) {
+        float v = value(c);
+        if (args.replace ? is_finite(v) && !(found && best >= v) : !is_nan(best) && (v > best || is_nan(v))) {
+            best = v;
+            prediction = c;
+            found = true;
+        }
+    }
+    return best;
+}
+
+// The score of the softmax family, from the maximum and all logits.
+template <class Value>
+__device__ inline float softmax_score(const StandardizeArgs& args, float maximum, Value value) {
+    float sum = 0.0f, weighted = 0.0f;
+    float inverse = SCORE_KIND == ENERGY ? 1.0f / args.temperature : 1.0f;
+#ifdef SML_CLASSES
+#pragma unroll
+#endif
+    for (int c = 0; c < CLASSES; ++c) {
+        float distance = (value(c) - maximum) * inverse;
+        float exponential = fast_exp(distance);
+        sum += exponential;
+        // A vanished class adds nothing, however far away it is.
+        weighted += exponential == 0.0f ? 0.0f : exponential * distance;
+    }
+    if (SCORE_KIND == MSP) return 1.0f / sum;
+    if (SCORE_KIND == ENERGY) return maximum + args.temperature * logf(sum);
+    return CLASSES == 1 ? 0.0f : (weighted / sum - logf(sum)) / logf((float)CLASSES);
+}
+
+// Score from the maximum; `value(c)` is the pixel's logit of class c.
+template <class Value>
+__device__ inline float score_of(const StandardizeArgs& args, const float2* table, float maximum, int prediction, Value value) {
+    if (SCORE_KIND == MAX_LOGIT) return maximum;
+    if (SCORE_KIND == SML) {
+        float2 moments = table[prediction];
+        return (maximum - moments.x) / moments.y;
+    }
+    return softmax_score(args, maximum, value);
+}
+
+// What a broken pixel becomes.
+template <class Value>
+__device__ inline Pixel broken_pixel(const StandardizeArgs& args, const float2* table, Value value) {
+    Pixel pixel;
+    float maximum = broken_maximum(args, value, pixel.prediction);
+    pixel.score = args.replace ? -args.replacement : score_of(args, table, maximum, pixel.prediction, value);
+    pixel.broken = true;
+    return pixel;
+}
+
+// A pixel in a loop of few registers: for the rare ones, and for the rest of a load that holds a broken one.
+template <class Value>
+__device__ inline Pixel careful_pixel(const StandardizeArgs& args, const float2* table, Value value) {
+    Pixel pixel;
+    float best = value(0), probe = best * 0.0f;
+    pixel.prediction = 0;
+    pixel.broken = false;
+#pragma unroll 1
+    for (int c = 1; c < CLASSES; ++c) {
+        float v = value(c);
+        probe = __fmaf_rn(v, 0.0f, probe);
+        if (v > best) best = v, pixel.prediction = c;
+    }
+    if (!(probe == 0.0f)) return broken_pixel(args, table, value);
+    pixel.score = score_of(args, table, best, pixel.prediction, value);
+    return pixel;
+}
+
+// A pixel whose logits `fetch(c)` gives. They are fetched once where the classes are few enough for registers.
+template <class Fetch>
+__device__ inline Pixel whole_pixel(const StandardizeArgs& args, const float2* table, Fetch fetch) {
+#if defined(SML_CLASSES) && SML_CLASSES <= 32
+    float held[CLASSES];
+#pragma unroll
+    for (int c = 0; c < CLASSES; ++c) held[c] = fetch(c);
+    auto value = [&](int c) { return held[c]; };
+#else
+    auto value = fetch;
+#endif
+    float best = value(0), probe = best * 0.0f;
+    int prediction = 0;
+#ifdef SML_CLASSES
+#pragma unroll
+#endif
+    for (int c = 1; c < CLASSES; ++c) {
+        float v = value(c);
+        probe = __fmaf_rn(v, 0.0f, probe);
+        bool wins = v > best;
+        prediction = wins ? c : prediction;
+        best = wins ? v : best;
+    }
+    if (!(probe == 0.0f)) return broken_pixel(args, table, fetch);
+    Pixel pixel;
+    pixel.score = score_of(args, table, best, prediction, value);
+    pixel.prediction = prediction;
+    pixel.broken = false;
+    return pixel;
+}
