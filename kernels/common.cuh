@@ -42,7 +42,7 @@ struct SuppressArgs {
     const u8* prediction;
     void* suppressed;
     int batch, height, width, output;
-    int boundary_width, iterations, border_one, tile_rows, region_words, halo;
+    int boundary_width, iterations, border_one, tile_rows, region_words, halo, share_memory, padding;
 };
 
 struct SmoothArgs {

@@ -51,6 +51,7 @@ struct Region {
     u32* masks;                                // 2 x rows x words: of even and odd iterations
     u32* broken;                               // rows x words
 
+    // Where predictions share memory with scores, they are gone when the scores come.
     __device__ inline Region(const SuppressArgs& args, u32* memory) {
         columns = 32 * WORDS;
         rows = args.tile_rows + 2 * ITERATIONS;
@@ -59,7 +60,7 @@ struct Region {
         boundary = memory + rows * columns;
         masks = boundary + (rows + 2 * reach) * WORDS;
         broken = masks + 2 * rows * WORDS;
-        prediction = reinterpret_cast<u8*>(broken + rows * WORDS);
+        prediction = reinterpret_cast<u8*>(args.share_memory ? memory : broken + rows * WORDS);
     }
 
     __device__ inline u32* mask(const SuppressArgs& args, int iteration) const { return masks + iteration % 2 * rows * WORDS; }
@@ -285,8 +286,12 @@ extern "C" __global__ void __launch_bounds__(256) suppress(const SuppressArgs ar
             region.left = (int)(b % across) * interior - args.halo;
             region.top = (int)(b / across) * args.tile_rows - ITERATIONS;
             load_predictions(args, region, args.prediction + image);
-            bool broken = __syncthreads_or(load_scores(args, region, args.score + image));
-            if (__syncthreads_or(mark_boundary(args, region))) {
+            bool broken = !args.share_memory && load_scores(args, region, args.score + image);
+            __syncthreads();
+            bool found = __syncthreads_or(mark_boundary(args, region));
+            if (args.share_memory) broken = load_scores(args, region, args.score + image);
+            broken = __syncthreads_or(broken);
+            if (found) {
                 make_mask(args, region, 0);
                 __syncthreads();
 #pragma unroll 1

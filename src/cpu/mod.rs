@@ -7,7 +7,7 @@
 //! the processor, the number of threads or lanes.
 
 mod exponential;
-mod sampling;
+pub(crate) mod sampling;
 mod smooth;
 mod standardize;
 mod suppress;
@@ -65,7 +65,7 @@ impl CpuEngine {
         let pixels = capacity.output.pixels();
         let radii: Vec<u8> = params.suppression.map(|s| s.radii().collect()).unwrap_or_default();
         let taps = params.smoothing.map(|smoothing| Taps {
-            weights: smoothing.weights().iter().map(|&w| w as f32).collect(),
+            weights: smoothing.weights_f32().collect(),
             dilation: usize::from(smoothing.dilation()),
         });
         let suppressed_pixels = if radii.is_empty() { 0 } else { pixels };

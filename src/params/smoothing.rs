@@ -82,11 +82,19 @@ impl Smoothing {
     /// The weights of one direction in float64, `kernel_size` of them, with sum 1. The two-dimensional kernel is
     /// their outer product.
     pub fn weights(self) -> Vec<f64> {
+        self.normalized_weights().collect()
+    }
+
+    /// The weights rounded to float32, as the engine uses them.
+    pub(crate) fn weights_f32(self) -> impl Iterator<Item = f32> {
+        self.normalized_weights().map(|weight| weight as f32)
+    }
+
+    fn normalized_weights(self) -> impl Iterator<Item = f64> {
         let (radius, sigma) = (i32::from(self.kernel_size / 2), f64::from(self.sigma));
-        let raw: Vec<f64> =
-            (-radius..=radius).map(|x| (-f64::from(x * x) / (2.0 * sigma * sigma)).exp()).collect();
-        let sum: f64 = raw.iter().sum();
-        raw.iter().map(|w| w / sum).collect()
+        let raw = move |x: i32| (-f64::from(x * x) / (2.0 * sigma * sigma)).exp();
+        let sum: f64 = (-radius..=radius).map(raw).sum();
+        (-radius..=radius).map(move |x| raw(x) / sum)
     }
 }
 

@@ -94,6 +94,10 @@ pub struct SuppressArgs {
     pub region_words: i32,
     /// Columns of the halo on either side of a tile.
     pub halo: i32,
+    /// 1 where predictions and scores take turns in the same shared memory, because there is not enough for both.
+    pub share_memory: i32,
+    /// Unused: keeps the size a multiple of 8.
+    pub padding: i32,
 }
 
 /// Arguments of `smooth.cu`.
