@@ -25,10 +25,11 @@ pub enum KernelFile {
 }
 
 /// Names and texts of the headers that kernels include.
-pub const HEADERS: [(&str, &str); 3] = [
+pub const HEADERS: [(&str, &str); 4] = [
     ("common.cuh", include_str!("../../kernels/common.cuh")),
     ("pixel.cuh", include_str!("../../kernels/pixel.cuh")),
     ("sampling.cuh", include_str!("../../kernels/sampling.cuh")),
+    ("upsample.cuh", include_str!("../../kernels/upsample.cuh")),
 ];
 
 impl KernelFile {
