@@ -3,13 +3,28 @@
 //! `SML_CACHE_DIR` names it, else it is `sml` in `$XDG_CACHE_HOME`, else `~/.cache/sml`. Kernels depend on the GPU, the
 //! shapes and NVRTC, so they are compiled on the machine that runs them; the folder saves doing so at every start. It
 //! may be deleted at any time.
+//!
+//! What lies there is machine code that this process will run, so nobody else may have written it: the folder is created
+//! for this user alone, and a folder or file that belongs to another user (root excepted) or that others may write to is
+//! neither read nor written. Such a folder costs time, as does one that cannot be written: kernels are then compiled at
+//! every start. Kernels that were not used for longest are removed when the folder grows beyond 256 MiB.
+#![allow(unsafe_code)]
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+
+use super::cached_kernel::TEMPORARY_PREFIX;
+
+/// Size in bytes beyond which kernels that were not used for longest are removed.
+const MAXIMUM_BYTES: u64 = 256 << 20;
+/// A file that has been in the writing for longer was left by a process that ended.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 /// The folder for this user, whether it exists or not; `None` if the environment names no home to put it in.
 pub fn folder() -> Option<PathBuf> {
@@ -73,6 +88,83 @@ fn try_to_write(folder: &Path) -> io::Result<()> {
     let probe = nearest.join(format!(".sml-write-test-{}", std::process::id()));
     OpenOptions::new().write(true).create_new(true).open(&probe)?;
     fs::remove_file(&probe)
+}
+
+unsafe extern "C" {
+    // SAFETY: the C library's function of this name takes nothing, returns an unsigned 32-bit number on every Unix that
+    // Rust's standard library supports, and never fails.
+    safe fn geteuid() -> u32;
+}
+
+/// Creates the folder for this user alone where it is missing; the error is why it must not be used.
+pub(super) fn private_folder(folder: &Path) -> Result<(), String> {
+    let named = |error: io::Error| format!("{}: {error}", folder.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(named)?;
+    check_private(folder, &fs::metadata(folder).map_err(named)?)
+}
+
+/// What an open file is; the error is why it must not be used.
+pub(super) fn check_private_file(path: &Path, file: &File) -> Result<Metadata, String> {
+    let metadata = file.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
+    check_private(path, &metadata)?;
+    Ok(metadata)
+}
+
+fn check_private(path: &Path, metadata: &Metadata) -> Result<(), String> {
+    let (owner, user) = (metadata.uid(), geteuid());
+    if owner != user && owner != 0 {
+        return Err(format!(
+            "{} belongs to user {owner} and this process runs as user {user}: machine code is not shared with other \
+             users; set SML_CACHE_DIR to a folder of your own",
+            path.display()
+        ));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(format!(
+            "{0} may be written by others (mode {1:03o}): machine code is not read from there; run chmod go-w {0}",
+            path.display(),
+            metadata.mode() & 0o777
+        ));
+    }
+    Ok(())
+}
+
+/// Removes the kernels that were not used for longest once all of them take more than [`MAXIMUM_BYTES`].
+pub(super) fn evict(folder: &Path) {
+    evict_beyond(folder, MAXIMUM_BYTES);
+}
+
+/// Goes down to three quarters, so that not every kernel that is added has others removed. A file that cannot be removed is
+/// left to the next time.
+fn evict_beyond(folder: &Path, maximum_bytes: u64) {
+    let now = SystemTime::now();
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut kernels = Vec::new();
+    for entry in entries.flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        let Ok(used) = metadata.modified() else { continue };
+        let (path, name) = (entry.path(), entry.file_name());
+        if name.to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            if now.duration_since(used).is_ok_and(|age| age > ABANDONED_AFTER) {
+                let _ = fs::remove_file(path);
+            }
+        } else if metadata.is_file() && path.extension().is_some_and(|extension| extension == "cubin") {
+            kernels.push((used, metadata.len(), path));
+        }
+    }
+    let mut total: u64 = kernels.iter().map(|kernel| kernel.1).sum();
+    if total <= maximum_bytes {
+        return;
+    }
+    kernels.sort();
+    for (_, bytes, path) in kernels {
+        if total <= maximum_bytes / 4 * 3 {
+            break;
+        }
+        if fs::remove_file(path).is_ok() {
+            total -= bytes;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,24 +3,18 @@
 //! Folders are tried in this order: beside libtorch, the NVIDIA wheels beside a libtorch installed by pip, `.libtorch`
 //! in the source folder that holds the program, the toolkit that `CUDA_HOME` or `CUDA_PATH` names, and last the
 //! system's own search.
+//!
+//! The crate's build script looks for NVRTC with these same functions, so this file knows nothing of the rest of the crate.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::loaded_library::loaded_library;
-
 /// Releases of NVRTC that are looked for, best first: their major numbers, as in `libnvrtc.so.13`.
-pub(super) const MAJORS: [u32; 2] = [13, 12];
+pub const MAJORS: [u32; 2] = [13, 12];
 
-/// Folders that may hold NVRTC, in the order in which they are tried. They need not exist.
-pub(super) fn candidate_folders() -> Vec<PathBuf> {
-    let libtorch = loaded_library("libtorch_cpu.so").and_then(|path| path.parent().map(Path::to_owned));
-    let program = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    folders_around(libtorch.as_deref(), program.as_deref(), toolkits)
-}
-
-fn folders_around(
+/// Folders that may hold NVRTC, in the order in which they are tried, given the folders of libtorch and of the program.
+/// They need not exist.
+pub fn folders_around(
     libtorch: Option<&Path>,
     program: Option<&Path>,
     toolkits: impl Iterator<Item = PathBuf>,
@@ -45,13 +39,13 @@ fn folders_around(
 
 /// The best NVRTC in a folder that also holds its builtins: without those it would load and compile nothing, and another
 /// folder may do better.
-pub(super) fn nvrtc_in(folder: &Path) -> Option<PathBuf> {
+pub fn nvrtc_in(folder: &Path) -> Option<PathBuf> {
     let found = MAJORS.iter().map(|major| folder.join(format!("libnvrtc.so.{major}")));
     found.into_iter().find(|path| path.is_file() && !builtins_of(path).is_empty())
 }
 
 /// The builtins that lie beside an NVRTC and belong to its release: `libnvrtc-builtins.so.13.0` to `libnvrtc.so.13`.
-pub(super) fn builtins_of(nvrtc: &Path) -> Vec<PathBuf> {
+pub fn builtins_of(nvrtc: &Path) -> Vec<PathBuf> {
     let version =
         nvrtc.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("libnvrtc.so."));
     let (Some(folder), Some(version)) = (nvrtc.parent(), version) else { return Vec::new() };

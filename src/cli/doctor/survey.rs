@@ -193,18 +193,22 @@ fn gather_kernel_cache() -> Option<KernelCache> {
 
 #[cfg(feature = "cuda")]
 fn gather_nvrtc(proof_architecture: String) -> Finding<NvrtcFacts> {
-    use crate::cuda::nvrtc::Nvrtc;
+    use crate::cuda::nvrtc::{Nvrtc, Source};
 
     /// Uses an intrinsic, so that the builtins have to be there.
-    const PROOF: &str = r#"extern "C" __global__ void proof(float* x) {
+    const PROOF: Source<'_> = Source {
+        name: "proof.cu",
+        text: r#"extern "C" __global__ void proof(float* x) {
     x[threadIdx.x] = __fsqrt_rn(x[threadIdx.x]);
-}"#;
+}"#,
+        headers: &[],
+    };
     let nvrtc = match Nvrtc::find() {
         Ok(nvrtc) => nvrtc,
         Err(reason) => return Finding::Absent(reason),
     };
     let option = format!("--gpu-architecture={proof_architecture}");
-    let proof = nvrtc.compile_to_cubin(PROOF, "proof.cu", &[&option]);
+    let proof = nvrtc.compile_to_cubin(&PROOF, &[option]);
     Finding::Present(NvrtcFacts {
         path: nvrtc.path().to_owned(),
         builtins: nvrtc.builtins().map(Into::into),
