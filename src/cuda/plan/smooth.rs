@@ -21,10 +21,8 @@ pub(super) struct Maps {
 
 /// The kernel for these parameters: specialised where its registers hold the taps.
 pub(super) fn variant(smoothing: Smoothing) -> KernelVariant {
-    let pinned = [
-        ("SML_DILATION", i64::from(smoothing.dilation())),
-        ("SML_TAPS", i64::from(smoothing.kernel_size())),
-    ];
+    let pinned =
+        [("SML_DILATION", i64::from(smoothing.dilation())), ("SML_TAPS", i64::from(smoothing.kernel_size()))];
     let defines = if in_registers(smoothing) { pinned.to_vec() } else { Vec::new() };
     KernelVariant { file: KernelFile::Smooth, defines }
 }
@@ -117,7 +115,10 @@ mod tests {
                     assert!(launch.shared_bytes <= 47 << 10 && args.columns >= 64 && args.columns % 2 == 0);
                     assert!(launch.block[0] <= 512 && args.rows >= 1, "{launch:?}");
                     if !variant(smoothing).defines.is_empty() {
-                        assert_eq!(2 * launch.block[0] as usize, args.columns as usize + 2 * smoothing.reach());
+                        assert_eq!(
+                            2 * launch.block[0] as usize,
+                            args.columns as usize + 2 * smoothing.reach()
+                        );
                     }
                 }
             }

@@ -102,7 +102,8 @@ impl StandardizePlan {
 
     fn slot(&self, frame: &DeviceFrame, entry: Entry, prune: bool) -> usize {
         let element = frame.logits.element;
-        let fits = frame.logits.shape.classes == self.classes && (entry != Entry::Upsample || prune == self.prune);
+        let fits =
+            frame.logits.shape.classes == self.classes && (entry != Entry::Upsample || prune == self.prune);
         let found = self.specialised.iter().find(|(e, own, _)| fits && *e == element && *own == entry);
         found.map_or(self.generic[code_of_element(element) as usize], |&(_, _, slot)| slot)
     }
@@ -252,7 +253,8 @@ fn staging(classes: usize, element: ElementType) -> (usize, usize) {
     let bytes = classes * bytes_of(element);
     // The kernel's rule against bank conflicts: a pixel of an even number of words gets one more.
     let pitch = if bytes.is_multiple_of(8) { bytes + 4 } else { bytes };
-    let threads = [256, 128, 64].into_iter().find(|threads| threads * pitch <= MOST_SHARED_BYTES).unwrap_or(32);
+    let threads =
+        [256, 128, 64].into_iter().find(|threads| threads * pitch <= MOST_SHARED_BYTES).unwrap_or(32);
     (threads, (threads * pitch).next_multiple_of(16))
 }
 
@@ -277,7 +279,8 @@ impl Tile {
         let tiles = if sparse { &TILES[..] } else { &TILES[1..] };
         let fitting = tiles.iter().map(|&[rows, columns]| {
             let source_rows = touched(rows.min(output.height), logits.height, output.height, align_corners);
-            let source_columns = touched(columns.min(output.width), logits.width, output.width, align_corners);
+            let source_columns =
+                touched(columns.min(output.width), logits.width, output.width, align_corners);
             let positions = source_rows * source_columns;
             // A logit of each class, best class, lead and magnitude, and the candidates of the cell.
             let shared_bytes = positions * 4 * (classes + 3 + classes.div_ceil(32));
@@ -302,7 +305,9 @@ mod tests {
 
     #[test]
     fn a_tile_touches_no_more_samples_than_counted() {
-        for (input, output) in [(1, 1), (1, 9), (5, 40), (7, 56), (9, 10), (16, 64), (17, 64), (33, 31), (64, 33)] {
+        for (input, output) in
+            [(1, 1), (1, 9), (5, 40), (7, 56), (9, 10), (16, 64), (17, 64), (33, 31), (64, 33)]
+        {
             for align_corners in [false, true] {
                 for count in 1..=output {
                     let most = (0..=output - count).map(|first| {
@@ -330,8 +335,8 @@ mod tests {
     #[test]
     fn a_tile_of_the_usual_networks_is_large() {
         let full = Size::new(1024, 2048);
-        let tile = |classes, fraction| {
         let tile = |classes, fraction: usize| {
+            Tile::choose(classes, Size::new(1024 / fraction, 2048 / fraction), full, true).unwrap()
         };
         assert_eq!((tile(19, 4).rows, tile(19, 4).columns), (16, 64));
         assert_eq!((tile(19, 8).rows, tile(19, 8).columns), (32, 128));

@@ -40,8 +40,7 @@ impl Tile {
         let fits = |&(rows, share_memory, limit): &(u32, bool, u32)| {
             Self::new(suppression, rows, share_memory).shared_bytes <= limit
         };
-        let (rows, share_memory, _) =
-            usual.into_iter().chain(scarce).find(fits).unwrap_or((1, true, most));
+        let (rows, share_memory, _) = usual.into_iter().chain(scarce).find(fits).unwrap_or((1, true, most));
         Self::new(suppression, rows, share_memory)
     }
 
