@@ -3,9 +3,24 @@
 //! Nothing here is linked: driver and NVRTC are looked for when they are first needed, so that one program serves
 //! machines with and without them, and their absence is an answer and not a crash.
 
+mod context;
+mod cuda_engine;
+mod device_memory;
+mod device_workspace;
 pub mod driver;
+mod driver_error;
+mod graph;
 pub mod kernel_cache;
+mod kernel_set;
 pub mod kernels;
+mod module;
 pub mod nvrtc;
 mod nvrtc_files;
 pub mod plan;
+mod stage_clock;
+mod stream;
+mod stream_order;
+
+pub(crate) use cuda_engine::CudaEngine;
+pub use cuda_engine::CudaOptions;
+pub use stream::RawStream;
