@@ -182,6 +182,13 @@ impl CudaEngine {
         self.stream.raw()
     }
 
+    /// The same stream, for libtorch, whose allocator keeps memory for the streams that it has worked on. It lives as long
+    /// as the process then.
+    #[cfg(feature = "torch")]
+    pub fn stream_for_libtorch(&self) -> RawStream {
+        self.stream.lend()
+    }
+
     /// What a person should know about how the kernels were come by, one line each.
     pub fn notes(&self) -> &[String] {
         self.kernels.notes()

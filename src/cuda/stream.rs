@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use std::fmt;
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::{self, CUevent, CUevent_flags, CUstream, CUstream_flags, CUstreamCaptureStatus};
@@ -78,6 +79,8 @@ impl From<&Arc<cudarc::driver::CudaStream>> for RawStream {
 pub(super) struct OwnStream {
     context: Arc<Context>,
     handle: CUstream,
+    /// Whether it is left behind when this is dropped.
+    lent: AtomicBool,
 }
 
 // SAFETY: a stream's handle may be used from every thread.
@@ -92,7 +95,14 @@ impl OwnStream {
         unsafe { sys::cuStreamCreate(&raw mut handle, CUstream_flags::CU_STREAM_NON_BLOCKING as u32) }
             .result()
             .map_err(refusal)?;
-        Ok(Self { context: Arc::clone(context), handle })
+        Ok(Self { context: Arc::clone(context), handle, lent: AtomicBool::new(false) })
+    }
+
+    /// The handle, for someone who may use it for as long as the process runs: the stream is never destroyed then.
+    #[cfg(feature = "torch")]
+    pub fn lend(&self) -> RawStream {
+        self.lent.store(true, Ordering::Relaxed);
+        self.raw()
     }
 
     pub fn raw(&self) -> RawStream {
@@ -109,6 +119,9 @@ impl OwnStream {
 
 impl Drop for OwnStream {
     fn drop(&mut self) {
+        if self.lent.load(Ordering::Relaxed) {
+            return;
+        }
         let _bound = self.context.bind();
         // SAFETY: made by `new`, destroyed once; the driver completes its work first.
         let _ = unsafe { sys::cuStreamDestroy_v2(self.handle) };
