@@ -113,6 +113,35 @@ pub enum Error {
         message: String,
     },
 
+    /// A GPU has not enough free memory for an engine.
+    #[error(
+        "{device} has no memory for {purpose}: {bytes} bytes are needed{}: \
+         build the engine for fewer or smaller images, or free memory of other programs",
+        free.map_or(String::new(), |free| format!(" and {free} are free"))
+    )]
+    DeviceMemory {
+        /// The GPU, as `cuda:0`.
+        device: String,
+        /// What the memory is for.
+        purpose: &'static str,
+        /// What was asked for.
+        bytes: u64,
+        /// What is free, if the driver tells.
+        free: Option<u64>,
+    },
+
+    /// Work on a GPU failed earlier, after which nothing that this process has on that GPU can be used.
+    #[error(
+        "the engine on {device} cannot be used any more since work on the GPU failed ({failure}): \
+         start the process again"
+    )]
+    Poisoned {
+        /// The GPU, as `cuda:0`.
+        device: String,
+        /// What the driver said then.
+        failure: String,
+    },
+
     /// A metric is not defined on the given pixels.
     #[error("{metric} is not defined: {problem}")]
     UndefinedMetric {

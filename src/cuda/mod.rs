@@ -5,11 +5,26 @@
 
 mod cached_kernel;
 pub mod compiled_kernels;
+mod context;
+mod cuda_engine;
+mod device_memory;
+mod device_workspace;
 pub mod driver;
+mod driver_error;
 mod embedded_kernels;
+mod graph;
 pub mod kernel_cache;
+mod kernel_set;
 pub mod kernels;
+mod module;
 pub mod nvrtc;
 mod nvrtc_binding;
 mod nvrtc_files;
 pub mod plan;
+mod stage_clock;
+mod stream;
+mod stream_order;
+
+pub(crate) use cuda_engine::CudaEngine;
+pub use cuda_engine::CudaOptions;
+pub use stream::RawStream;

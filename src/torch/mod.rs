@@ -5,6 +5,8 @@
 //! Every call into libtorch is a fallible one, so that an exception in C++ becomes [`Error::Torch`], never a panic.
 
 mod backbone;
+#[cfg(feature = "cuda")]
+mod cuda_stream;
 mod dabnet;
 mod dabnet_backbone;
 mod interop;
@@ -15,6 +17,8 @@ mod torchscript;
 mod weights;
 
 pub use backbone::Backbone;
+#[cfg(feature = "cuda")]
+pub use cuda_stream::{StreamGuard, current_stream};
 pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
 pub use interop::{OutputTensors, borrow_logits};
