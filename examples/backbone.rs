@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let statistics = ClassStatistics::from_json(demo::STATISTICS)?;
     let params = Params { align_corners: backbone.align_corners(), ..Params::default() };
     let mut engine = Engine::new(Device::Cpu, params, Some(&statistics), Capacity::of(shape, size))?;
-    let map = engine.submit_tensor(&logits, size)?;
+    let map = engine.submit_tensor(&logits, size)?.to_host()?;
 
     let threshold = statistics
         .operating_points()

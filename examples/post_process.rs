@@ -26,6 +26,6 @@ fn main() -> sml::Result<()> {
         }
     }
     println!("most anomalous: row {}, column {}, score {highest:.2}", place.0, place.1);
-    println!("stages: {:?}", engine.timings());
+    println!("stages: {:?}", engine.timings()?);
     Ok(())
 }

@@ -3,6 +3,10 @@
 //! Building validates and allocates; submitting a frame checks shapes and runs the stages, and allocates nothing. (On the
 //! CPU rayon itself allocates one block of its queue, about 1.5 kB, for every 63 frames submitted from outside its pool;
 //! inside [`rayon::ThreadPool::install`] not even that.)
+//!
+//! Logits are taken where they lie: in host memory by an engine on the CPU ([`Engine::submit`]), in a GPU's memory by an
+//! engine on that GPU (`submit_device` with addresses, `submit_tensor` with libtorch's tensors), and nothing is
+//! moved between the two on the quiet.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,8 +15,10 @@ use half::f16;
 use ndarray::ArrayView3;
 
 use crate::cpu::CpuEngine;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CudaEngine, CudaOptions, RawStream, plan::DeviceFrame};
 use crate::logits::{Logits, LogitsShape, Size};
-use crate::statistics::ClassStatistics;
+use crate::statistics::{ClassStatistics, Standardization};
 use crate::{Error, Params, Result};
 
 /// Where an engine runs.
@@ -21,12 +27,17 @@ pub enum Device {
     /// The host's processor, with rayon's threads.
     #[default]
     Cpu,
+    /// The NVIDIA GPU of this ordinal, counted among those that `CUDA_VISIBLE_DEVICES` leaves visible.
+    #[cfg(feature = "cuda")]
+    Cuda(usize),
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
         }
     }
 }
@@ -115,14 +126,22 @@ pub enum Warning {
         /// True when the pooled statistics of all classes stand in; false when NaN or infinity propagates.
         pooled: bool,
     },
+    /// The GPU's kernels were not come by in the best way: the text says how and why.
+    #[cfg(feature = "cuda")]
+    Kernels(String),
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::ClassesWithoutStatistics { classes, pooled } = self;
-        let effect =
-            if *pooled { "standardized with the pooled ones" } else { "their scores are not finite" };
-        write!(f, "classes {classes:?} have no usable statistics: {effect}")
+        match self {
+            Self::ClassesWithoutStatistics { classes, pooled } => {
+                let effect =
+                    if *pooled { "standardized with the pooled ones" } else { "their scores are not finite" };
+                write!(f, "classes {classes:?} have no usable statistics: {effect}")
+            }
+            #[cfg(feature = "cuda")]
+            Self::Kernels(note) => f.write_str(note),
+        }
     }
 }
 
@@ -153,10 +172,38 @@ pub struct Engine {
     statistics_classes: Option<usize>,
     capacity: Capacity,
     warnings: Vec<Warning>,
-    backend: CpuEngine,
+    backend: Backend,
+    /// Results for `submit_tensor`, dropped after the backend, which may still be writing to them.
+    #[cfg(feature = "torch")]
+    pub(crate) tensors: Option<crate::torch::OwnTensors>,
+}
+
+/// What runs the stages.
+enum Backend {
+    Cpu(HostBackend),
+    #[cfg(feature = "cuda")]
+    Cuda(Box<CudaEngine>),
+}
+
+/// The engine on the CPU, with memory for its results.
+struct HostBackend {
+    engine: CpuEngine,
     score: Vec<f32>,
     prediction: Vec<u8>,
     non_finite: Vec<u64>,
+}
+
+impl HostBackend {
+    fn new(params: Params, standardization: Option<Standardization>, capacity: Capacity) -> Result<Self> {
+        check_memory(capacity)?;
+        let pixels = capacity.batch * capacity.output.pixels();
+        Ok(Self {
+            engine: CpuEngine::new(params, standardization, capacity),
+            score: vec![0.0; pixels],
+            prediction: vec![0; pixels],
+            non_finite: vec![0; capacity.batch],
+        })
+    }
 }
 
 impl Engine {
@@ -171,7 +218,45 @@ impl Engine {
         statistics: Option<&ClassStatistics>,
         capacity: Capacity,
     ) -> Result<Self> {
-        let Device::Cpu = device;
+        match device {
+            Device::Cpu => Self::build(params, statistics, capacity, |standardization| {
+                HostBackend::new(params, standardization, capacity).map(Backend::Cpu)
+            }),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(ordinal) => {
+                Self::on_cuda(ordinal, CudaOptions::default(), params, statistics, capacity)
+            }
+        }
+    }
+
+    /// As [`Engine::new`] for [`Device::Cuda`], with a choice of how the driver is used.
+    ///
+    /// Opens the GPU, compiles the kernels or takes them from the cache, loads them, and allocates the workspace. Not to be
+    /// called while a stream of that GPU is being captured into a graph.
+    ///
+    /// # Errors
+    /// As [`Engine::new`]; [`Error::Device`] when the GPU cannot be used, [`Error::DeviceMemory`] when the workspace does
+    /// not fit, [`Error::Cuda`] when kernels cannot be had or the driver refuses.
+    #[cfg(feature = "cuda")]
+    pub fn on_cuda(
+        ordinal: usize,
+        options: CudaOptions,
+        params: Params,
+        statistics: Option<&ClassStatistics>,
+        capacity: Capacity,
+    ) -> Result<Self> {
+        Self::build(params, statistics, capacity, |standardization| {
+            let engine = CudaEngine::new(ordinal, params, standardization.as_ref(), capacity, options)?;
+            Ok(Backend::Cuda(Box::new(engine)))
+        })
+    }
+
+    fn build(
+        params: Params,
+        statistics: Option<&ClassStatistics>,
+        capacity: Capacity,
+        backend: impl FnOnce(Option<Standardization>) -> Result<Backend>,
+    ) -> Result<Self> {
         check_capacity(capacity)?;
         let statistics = statistics.filter(|_| params.score.needs_statistics());
         if params.score.needs_statistics() && statistics.is_none() {
@@ -185,16 +270,21 @@ impl Engine {
         let pooled = params.missing == crate::MissingStatistics::Pooled;
         let warning =
             (!without.is_empty()).then_some(Warning::ClassesWithoutStatistics { classes: without, pooled });
-        let pixels = capacity.batch * capacity.output.pixels();
+        let mut warnings: Vec<Warning> = warning.into_iter().collect();
+        let backend = backend(standardization)?;
+        match &backend {
+            Backend::Cpu(_) => {}
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engine) => warnings.extend(engine.notes().iter().cloned().map(Warning::Kernels)),
+        }
         Ok(Self {
             params,
             statistics_classes: statistics.map(|s| s.classes().len()),
             capacity,
-            warnings: warning.into_iter().collect(),
-            backend: CpuEngine::new(params, standardization, capacity),
-            score: vec![0.0; pixels],
-            prediction: vec![0; pixels],
-            non_finite: vec![0; capacity.batch],
+            warnings,
+            backend,
+            #[cfg(feature = "torch")]
+            tensors: None,
         })
     }
 
@@ -204,13 +294,14 @@ impl Engine {
     /// # Errors
     /// When the batch exceeds the engine's capacity or has another number of classes than the statistics.
     pub fn submit(&mut self, logits: &Logits<'_>, size: Size) -> Result<AnomalyMap<'_>> {
-        self.check(logits, size)?;
+        self.check(logits.shape(), size)?;
         let batch = logits.shape().batch;
         let pixels = batch * size.pixels();
-        let score = &mut self.score[..pixels];
-        let prediction = &mut self.prediction[..pixels];
-        let non_finite = &mut self.non_finite[..batch];
-        self.backend.submit(logits, size, ScoreMut::F32(score), prediction, non_finite)?;
+        let host = self.host()?;
+        let score = &mut host.score[..pixels];
+        let prediction = &mut host.prediction[..pixels];
+        let non_finite = &mut host.non_finite[..batch];
+        host.engine.submit(logits, size, ScoreMut::F32(score), prediction, non_finite)?;
         let dimensions = (batch, size.height, size.width);
         Ok(AnomalyMap {
             score: view(score, dimensions)?,
@@ -224,7 +315,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::submit`], and when an output does not have exactly the result's number of elements.
     pub fn submit_into(&mut self, logits: &Logits<'_>, output: AnomalyMapMut<'_>) -> Result<()> {
-        self.check(logits, output.size)?;
+        self.check(logits.shape(), output.size)?;
         let batch = logits.shape().batch;
         let pixels = batch * output.size.pixels();
         let lengths = [
@@ -238,7 +329,95 @@ impl Engine {
                 return Err(Error::Shape { what, given: given.to_string(), expected });
             }
         }
-        self.backend.submit(logits, output.size, output.score, output.prediction, output.non_finite)
+        let host = self.host()?;
+        host.engine.submit(logits, output.size, output.score, output.prediction, output.non_finite)
+    }
+
+    /// Gives a batch in the GPU's memory to a stream, behind the stream's earlier work and behind this engine's earlier
+    /// frames. Returns when the launches are given, before they are complete. Allocates, copies and waits for nothing.
+    ///
+    /// A stream that is being captured into a graph takes the launches into it. Whoever replays that graph keeps this engine
+    /// alive, and lets neither two replays nor a replay and another frame of this engine run at the same time: they share
+    /// its workspace.
+    ///
+    /// # Safety
+    /// * The frame's addresses are of this engine's GPU, or ones that it can use, and hold what the frame says until the
+    ///   work is complete. Nothing writes to the logits or uses the outputs meanwhile, and the outputs overlap neither each
+    ///   other nor the logits.
+    /// * `stream` is alive, and of the GPU's primary context.
+    ///
+    /// # Errors
+    /// When the batch exceeds the engine's capacity or has another number of classes than the statistics; [`Error::Device`]
+    /// for an engine on the CPU; [`Error::Cuda`] when the driver refuses or reports that earlier work on the GPU failed,
+    /// and [`Error::Poisoned`] ever after.
+    #[cfg(feature = "cuda")]
+    #[allow(unsafe_code, reason = "addresses cannot be checked; see Safety")]
+    pub unsafe fn submit_device(&mut self, frame: &DeviceFrame, stream: RawStream) -> Result<()> {
+        self.check(frame.logits.shape, frame.size)?;
+        match &mut self.backend {
+            // SAFETY: the frame was checked against the capacity; the rest is the caller's duty.
+            Backend::Cuda(engine) => unsafe { engine.submit(frame, stream) },
+            Backend::Cpu(_) => Err(Error::Device {
+                device: "cpu".to_owned(),
+                problem: "the logits lie in a GPU's memory, and the engine runs on the CPU".to_owned(),
+                remedy: "build the engine with Device::Cuda, or copy the logits to the host and use submit"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// A stream that lives as long as the engine and does not wait for CUDA's default stream: made for running a network
+    /// and the engine on, one behind the other. `None` on the CPU.
+    #[cfg(feature = "cuda")]
+    pub fn stream(&self) -> Option<RawStream> {
+        match &self.backend {
+            Backend::Cpu(_) => None,
+            Backend::Cuda(engine) => Some(engine.stream()),
+        }
+    }
+
+    /// The same stream, which then lives as long as the process: libtorch's allocator keeps memory for the streams that it
+    /// has worked on.
+    #[cfg(all(feature = "cuda", feature = "torch"))]
+    pub(crate) fn stream_for_libtorch(&self) -> Option<RawStream> {
+        match &self.backend {
+            Backend::Cpu(_) => None,
+            Backend::Cuda(engine) => Some(engine.stream_for_libtorch()),
+        }
+    }
+
+    /// Waits until the latest batch is complete. Returns at once on the CPU, where `submit` did the work.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the GPU reports that work failed, and [`Error::Poisoned`] ever after.
+    pub fn synchronize(&mut self) -> Result<()> {
+        match &mut self.backend {
+            Backend::Cpu(_) => Ok(()),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engine) => engine.synchronize(),
+        }
+    }
+
+    /// Where the engine runs.
+    pub fn device(&self) -> Device {
+        match &self.backend {
+            Backend::Cpu(_) => Device::Cpu,
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engine) => Device::Cuda(engine.ordinal()),
+        }
+    }
+
+    fn host(&mut self) -> Result<&mut HostBackend> {
+        match &mut self.backend {
+            Backend::Cpu(host) => Ok(host),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engine) => Err(Error::Device {
+                device: format!("cuda:{}", engine.ordinal()),
+                problem: "the engine runs there, and the logits lie in host memory".to_owned(),
+                remedy: "give it logits on its GPU (submit_tensor, submit_device), or build the engine with Device::Cpu"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// The engine's parameters.
@@ -256,13 +435,44 @@ impl Engine {
         &self.warnings
     }
 
-    /// Time that the stages of the latest batch took.
-    pub fn timings(&self) -> StageTimings {
-        self.backend.timings()
+    /// Bytes of device memory that the engine keeps; 0 on the CPU.
+    pub fn device_bytes(&self) -> usize {
+        match &self.backend {
+            Backend::Cpu(_) => 0,
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engine) => engine.device_bytes(),
+        }
     }
 
-    fn check(&self, logits: &Logits<'_>, size: Size) -> Result<()> {
-        let (shape, capacity) = (logits.shape(), self.capacity);
+    /// Measures the stages of each batch from now on, or ceases to. On the CPU they always are; on a GPU it costs an event
+    /// a stage, and graphs are not used meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the driver refuses.
+    pub fn profile(&mut self, on: bool) -> Result<()> {
+        match &mut self.backend {
+            Backend::Cpu(_) => Ok(()),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engine) => engine.profile(on),
+        }
+    }
+
+    /// Time that the stages of the latest batch took. `None` on a GPU without [`Engine::profile`]; with it, this waits for
+    /// the batch.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the GPU reports that work failed, and [`Error::Poisoned`] ever after.
+    pub fn timings(&mut self) -> Result<Option<StageTimings>> {
+        match &mut self.backend {
+            Backend::Cpu(host) => Ok(Some(host.engine.timings())),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engine) => engine.timings(),
+        }
+    }
+
+    /// Refuses a batch that the engine was not built for.
+    pub(crate) fn check(&self, shape: LogitsShape, size: Size) -> Result<()> {
+        let capacity = self.capacity;
         if let Some(classes) = self.statistics_classes.filter(|&classes| classes != shape.classes) {
             return Err(different_classes(classes, shape.classes));
         }
@@ -295,7 +505,7 @@ fn view<T>(data: &[T], dimensions: (usize, usize, usize)) -> Result<ArrayView3<'
 fn check_capacity(capacity: Capacity) -> Result<()> {
     LogitsShape::new(capacity.batch, capacity.classes, capacity.logits.height, capacity.logits.width)?;
     LogitsShape::new(capacity.batch, 1, capacity.output.height, capacity.output.width)?;
-    check_memory(capacity)
+    Ok(())
 }
 
 /// Refuses a result for which there is no memory: a failed allocation would end the process.

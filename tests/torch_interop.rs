@@ -28,6 +28,10 @@ fn logits() -> Tensor {
     ((numbers * 37.0).remainder(64.0) / 8.0).view(SHAPE)
 }
 
+fn counts() -> Tensor {
+    Tensor::full([2], 9, (Kind::Int64, TorchDevice::Cpu))
+}
+
 fn outputs() -> (Tensor, Tensor) {
     let shape = [2, SIZE.height as i64, SIZE.width as i64];
     (
@@ -57,13 +61,14 @@ fn check(tensor: &Tensor) {
     let (score, prediction) = expected();
     let mut engine = engine();
     let map = engine.submit_tensor(tensor, SIZE).unwrap();
+    let map = map.to_host().unwrap();
     assert!(map.score.iter().eq(&score) && map.prediction.iter().eq(&prediction));
 
     let (mut score_tensor, mut prediction_tensor) = outputs();
     let output = OutputTensors {
         score: &mut score_tensor,
         prediction: &mut prediction_tensor,
-        non_finite: &mut [9; 2],
+        non_finite: &mut counts(),
     };
     engine.submit_tensor_into(tensor, output).unwrap();
     assert_eq!(Vec::<f32>::try_from(score_tensor.flatten(0, -1)).unwrap(), score);
@@ -73,7 +78,8 @@ fn check(tensor: &Tensor) {
 /// The error of a submission, which must leave the outputs as they were.
 fn refusal(tensor: &Tensor, score: &mut Tensor, prediction: &mut Tensor) -> String {
     let (scores, predictions) = (score.copy(), prediction.copy());
-    let output = OutputTensors { score: &mut *score, prediction: &mut *prediction, non_finite: &mut [0; 2] };
+    let output =
+        OutputTensors { score: &mut *score, prediction: &mut *prediction, non_finite: &mut counts() };
     let error = engine().submit_tensor_into(tensor, output).unwrap_err().to_string();
     assert_eq!((&*score, &*prediction), (&scores, &predictions), "{error}");
     assert!(!error.contains('\n'), "{error}");
@@ -119,7 +125,7 @@ fn the_results_are_the_tensors_own_memory() {
     let output = OutputTensors {
         score: &mut score_output,
         prediction: &mut prediction_handle,
-        non_finite: &mut [0; 2],
+        non_finite: &mut counts(),
     };
     engine().submit_tensor_into(&logits(), output).unwrap();
     assert_eq!((score_output.data_ptr(), prediction_handle.data_ptr()), addresses);
@@ -150,19 +156,23 @@ fn every_element_type_and_memory_order_gives_the_same_result() {
 fn an_image_without_batch_and_an_expanded_one_are_taken() {
     let packed = logits();
     let mut engine = engine();
-    let first: Vec<f32> =
-        engine.submit_tensor(&packed.i(0..1), SIZE).unwrap().score.iter().copied().collect();
-    let map = engine.submit_tensor(&packed.i(0), SIZE).unwrap();
+    let mut submit = |tensor: &Tensor| engine.submit_tensor(tensor, SIZE).unwrap().to_host().unwrap();
+    let first: Vec<f32> = submit(&packed.i(0..1)).score.iter().copied().collect();
+    let map = submit(&packed.i(0));
     assert_eq!(map.score.dim(), (1, 10, 14));
     assert!(map.score.iter().eq(&first));
     let repeated = packed.i(0..1).expand([2, 3, 5, 7], false);
     assert_eq!(repeated.stride()[0], 0);
-    let map = engine.submit_tensor(&repeated, SIZE).unwrap();
+    let map = submit(&repeated);
     assert!(map.score.iter().eq(first.iter().chain(&first)));
 
     let mut score = Tensor::zeros([10, 14], (Kind::Half, TorchDevice::Cpu));
     let mut prediction = Tensor::zeros([10, 14], (Kind::Uint8, TorchDevice::Cpu));
-    let output = OutputTensors { score: &mut score, prediction: &mut prediction, non_finite: &mut [0] };
+    let output = OutputTensors {
+        score: &mut score,
+        prediction: &mut prediction,
+        non_finite: &mut counts().narrow(0, 0, 1),
+    };
     engine.submit_tensor_into(&packed.i(0), output).unwrap();
     let rounded: Vec<f32> = first.iter().map(|&value| half::f16::from_f32(value).to_f32()).collect();
     assert_eq!(Vec::<f32>::try_from(score.to_kind(Kind::Float).flatten(0, -1)).unwrap(), rounded);
@@ -173,10 +183,11 @@ fn pixels_with_non_finite_logits_are_counted() {
     let tensor = logits();
     let _ = tensor.i((1, 0, 0, 0)).fill_(f64::NAN);
     let (mut score, mut prediction) = outputs();
-    let mut non_finite = [0; 2];
+    let mut non_finite = counts();
     let output =
         OutputTensors { score: &mut score, prediction: &mut prediction, non_finite: &mut non_finite };
     engine().submit_tensor_into(&tensor, output).unwrap();
+    let non_finite = Vec::<i64>::try_from(&non_finite).unwrap();
     assert!(non_finite[0] == 0 && non_finite[1] > 0, "{non_finite:?}");
 }
 
@@ -212,13 +223,26 @@ fn outputs_that_do_not_fit_are_refused() {
         (score.i((0..1, .., ..)).expand([2, 10, 14], false), "score tensor is of strides"),
         (score.copy().set_requires_grad(true), "score tensor is of requires_grad true"),
         (score.i((.., 0..9, ..)).contiguous(), "size of the prediction tensor is 10x14: expected 9x14"),
-        (score.i(0..1), "number of anomaly scores"),
+        (score.i(0..1), "score tensor is of shape [1, 10, 14]: expected 2 images"),
     ] {
         let error = refuse(given, prediction.copy());
         assert!(error.starts_with(told), "{told}: {error}");
     }
     let error = refuse(score.copy(), prediction.to_kind(Kind::Int64));
     assert!(error.starts_with("prediction tensor is of element type Int64: expected Uint8"), "{error}");
+    for (mut given, told) in [
+        (
+            counts().to_kind(Kind::Float),
+            "tensor of non-finite counts is of element type Float: expected Int64",
+        ),
+        (counts().view([2, 1]), "tensor of non-finite counts is of shape [2, 1]: expected 1 dimension"),
+        (counts().narrow(0, 0, 1), "tensor of non-finite counts is of shape [1]: expected 2 images"),
+    ] {
+        let (mut score, mut prediction) = outputs();
+        let output = OutputTensors { score: &mut score, prediction: &mut prediction, non_finite: &mut given };
+        let error = engine().submit_tensor_into(&tensor, output).unwrap_err().to_string();
+        assert!(error.starts_with(told), "{told}: {error}");
+    }
 }
 
 #[test]
@@ -242,9 +266,9 @@ fn memory_that_is_shared_is_refused() {
     assert_eq!(error, "score tensor is in the same memory as the logits tensor: expected memory of its own");
     // Side by side in one storage is not the same memory.
     let mut beside = numbers.i(210..490).view([2, 10, 14]);
-    let output = OutputTensors { score: &mut beside, prediction: &mut prediction, non_finite: &mut [0; 2] };
+    let output = OutputTensors { score: &mut beside, prediction: &mut prediction, non_finite: &mut counts() };
     engine().submit_tensor_into(&tensor, output).unwrap();
-    let output = OutputTensors { score: &mut score, prediction: &mut prediction, non_finite: &mut [0; 2] };
+    let output = OutputTensors { score: &mut score, prediction: &mut prediction, non_finite: &mut counts() };
     engine().submit_tensor_into(&logits(), output).unwrap();
     assert_eq!(beside, score);
 }

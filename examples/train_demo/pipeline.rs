@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use image::RgbImage;
-use sml::torch::{Backbone, DabNetBackbone, DabNetConfig};
-use sml::{AnomalyMap, Capacity, ClassStatistics, Device, Engine, LogitsShape, Params, Result};
+use sml::torch::{Backbone, DabNetBackbone, DabNetConfig, HostAnomalyMap};
+use sml::{Capacity, ClassStatistics, Device, Engine, LogitsShape, Params, Result};
 
 use crate::splits::SIZE;
 
@@ -40,8 +40,8 @@ impl<'a> Pipeline<'a> {
     }
 
     /// The anomaly map of a picture of [`SIZE`].
-    pub fn submit(&mut self, picture: &RgbImage) -> Result<AnomalyMap<'_>> {
+    pub fn submit(&mut self, picture: &RgbImage) -> Result<HostAnomalyMap> {
         let logits = self.network.forward(&self.network.preprocess(picture)?)?;
-        self.engine.submit_tensor(&logits, SIZE)
+        self.engine.submit_tensor(&logits, SIZE)?.to_host()
     }
 }

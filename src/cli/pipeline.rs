@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use image::RgbImage;
 use tch::{Device as TorchDevice, Tensor};
 
-use crate::torch::{Backbone, torch_error};
+use crate::torch::{Backbone, HostAnomalyMap, torch_error};
 use crate::{
     AnomalyMap, Capacity, ClassStatistics, Device, Engine, Error, Logits, LogitsShape, Params, Result, Size,
     StageTimings,
@@ -16,7 +16,7 @@ use crate::{
 pub struct FrameTimings {
     /// Resizing, normalisation, transfer to the network's device.
     pub preprocess: Duration,
-    /// The network, and the transfer of its logits to the host where it ran on a GPU.
+    /// The network.
     pub backbone: Duration,
     /// The engine's stages.
     pub stages: StageTimings,
@@ -36,7 +36,7 @@ impl FrameTimings {
     }
 }
 
-/// The network's logits for `picture`, float32 or narrower, in host memory, with the times that they took.
+/// The network's logits for `picture`, float32 or narrower, on the network's device, with the times that they took.
 ///
 /// # Errors
 /// When libtorch fails.
@@ -46,7 +46,10 @@ pub fn picture_logits(backbone: &dyn Backbone, picture: &RgbImage) -> Result<(Te
     let preprocess = start.elapsed();
     let start = Instant::now();
     let logits = backbone.forward(&input)?;
-    let logits = logits.f_to_device(TorchDevice::Cpu).map_err(torch_error("bring the logits to the host"))?;
+    if let TorchDevice::Cuda(ordinal) = logits.device() {
+        // A GPU has only been given its work so far.
+        tch::Cuda::synchronize(ordinal as i64);
+    }
     Ok((logits, FrameTimings { preprocess, backbone: start.elapsed(), ..FrameTimings::default() }))
 }
 
@@ -55,6 +58,8 @@ pub struct Pipeline {
     params: Params,
     statistics: Option<ClassStatistics>,
     engine: Option<Engine>,
+    /// The latest result of [`Pipeline::submit_tensor`].
+    result: HostAnomalyMap,
     /// Warnings are the same for every size: they are shown once.
     warned: bool,
 }
@@ -62,7 +67,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline without an engine yet: the first frame tells its size.
     pub fn new(params: Params, statistics: Option<ClassStatistics>) -> Self {
-        Self { params, statistics, engine: None, warned: false }
+        Self { params, statistics, engine: None, result: HostAnomalyMap::default(), warned: false }
     }
 
     /// Runs the post-processing on logits, upsampled to `size`.
@@ -70,10 +75,10 @@ impl Pipeline {
     /// # Errors
     /// As [`Engine::new`] and [`Engine::submit`].
     pub fn submit(&mut self, logits: &Logits<'_>, size: Size) -> Result<AnomalyMap<'_>> {
-        self.engine_for(logits.shape(), size)?.submit(logits, size)
+        self.engine_for(Device::Cpu, logits.shape(), size)?.submit(logits, size)
     }
 
-    /// Runs the post-processing on a tensor of logits in host memory, upsampled to `size`.
+    /// Runs the post-processing on a tensor of logits, where it lies, upsampled to `size`.
     ///
     /// # Errors
     /// As [`Engine::new`] and [`Engine::submit_tensor`].
@@ -87,15 +92,29 @@ impl Pipeline {
             });
         };
         let shape = LogitsShape::new(batch, classes, height, width)?;
-        self.engine_for(shape, size)?.submit_tensor(logits, size)
+        self.result = match engine_device(logits.device()) {
+            Some(device) => self.engine_for(device, shape, size)?.submit_tensor(logits, size)?.to_host()?,
+            None => {
+                let logits = logits
+                    .f_to_device(TorchDevice::Cpu)
+                    .map_err(torch_error("bring the logits to the host"))?;
+                self.engine_for(Device::Cpu, shape, size)?.submit_tensor(&logits, size)?.to_host()?
+            }
+        };
+        Ok(self.result.view())
     }
 
-    fn engine_for(&mut self, shape: LogitsShape, size: Size) -> Result<&mut Engine> {
+    fn engine_for(&mut self, device: Device, shape: LogitsShape, size: Size) -> Result<&mut Engine> {
         let capacity = Capacity::of(shape, size);
-        let engine = match self.engine.take().filter(|engine| engine.capacity() == capacity) {
+        let engine = match self
+            .engine
+            .take()
+            .filter(|engine| engine.capacity() == capacity && engine.device() == device)
+        {
             Some(engine) => engine,
             None => {
-                let engine = Engine::new(Device::Cpu, self.params, self.statistics.as_ref(), capacity)?;
+                let mut engine = Engine::new(device, self.params, self.statistics.as_ref(), capacity)?;
+                engine.profile(true)?;
                 if !self.warned {
                     super::warn(&engine);
                     self.warned = true;
@@ -107,7 +126,21 @@ impl Pipeline {
     }
 
     /// Time that the stages of the latest frame took.
-    pub fn timings(&self) -> StageTimings {
-        self.engine.as_ref().map(Engine::timings).unwrap_or_default()
+    ///
+    /// # Errors
+    /// As [`Engine::timings`].
+    pub fn timings(&mut self) -> Result<StageTimings> {
+        let timings = self.engine.as_mut().map(Engine::timings).transpose()?;
+        Ok(timings.flatten().unwrap_or_default())
+    }
+}
+
+/// The device of an engine for a tensor's memory; `None` where this build has none.
+fn engine_device(device: TorchDevice) -> Option<Device> {
+    match device {
+        TorchDevice::Cpu => Some(Device::Cpu),
+        #[cfg(feature = "cuda")]
+        TorchDevice::Cuda(ordinal) => Some(Device::Cuda(ordinal)),
+        _ => None,
     }
 }

@@ -159,7 +159,7 @@ impl Arguments {
                 Written::write(&self.output, &source.name(), &overlay, score, prediction, threshold)?;
             let non_finite = map.non_finite.iter().sum();
             let summary = Summary::new(source, score, threshold, non_finite, written);
-            timings.stages = pipeline.timings();
+            timings.stages = pipeline.timings()?;
             progress.inc(1);
             self.report(&progress, summary, timings)?;
             times.push(timings);

@@ -1,7 +1,7 @@
 //! Tensors of libtorch as logits and as memory for results, without a copy.
 //!
-//! [`Engine::submit_tensor`] reads the logits where libtorch put them, and [`Engine::submit_tensor_into`] also writes the
-//! results into tensors that the caller owns. A tensor on another device, of another element type or in a layout that
+//! [`Engine::submit_tensor`] reads the logits where libtorch put them and gives the results in tensors on the same device;
+//! [`Engine::submit_tensor_into`] writes the results into tensors that the caller owns. A tensor on another device, of another element type or in a layout that
 //! slices cannot express is an error: nothing is transferred or converted on the quiet.
 //!
 //! # Why these calls are safe and [`borrow_logits`] is not
@@ -13,26 +13,17 @@
 //! which moves that duty to its caller.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
-use std::ops::Range;
-
-use half::{bf16, f16};
+use half::f16;
+use ndarray::Array3;
 use tch::{Device, Kind, Tensor};
-use torch_sys::C_tensor;
 
+#[cfg(feature = "cuda")]
+use super::cuda_stream::{StreamGuard, current_stream};
+use super::tensor_view::{View, check_apart};
 use super::torch_error;
-use crate::{
-    AnomalyMap, AnomalyMapMut, Engine, Error, Logits, LogitsData, LogitsShape, Result, ScoreMut, Size,
-};
-
-// Part of libtorch's stable C interface (torch/csrc/inductor/aoti_torch/c/shim.h): what tch does not tell of a tensor.
-// Its tensor handle is a pointer to an `at::Tensor`, which is what tch's `C_tensor` is too.
-unsafe extern "C" {
-    fn aoti_torch_layout_strided() -> i32;
-    fn aoti_torch_get_layout(tensor: *const C_tensor, layout: *mut i32) -> i32;
-    fn aoti_torch_get_storage_size(tensor: *const C_tensor, bytes: *mut i64) -> i32;
-    fn aoti_torch_get_storage_offset(tensor: *const C_tensor, elements: *mut i64) -> i32;
-}
+#[cfg(feature = "cuda")]
+use crate::cuda::plan::DeviceFrame;
+use crate::{AnomalyMap, AnomalyMapMut, Capacity, Engine, Error, Logits, Result, ScoreMut, Size};
 
 /// Tensors that the caller owns, for the result of one batch.
 ///
@@ -45,37 +36,164 @@ pub struct OutputTensors<'a> {
     pub score: &'a mut Tensor,
     /// Predicted classes, uint8, of the same shape.
     pub prediction: &'a mut Tensor,
+    /// Pixels of each image with a logit that is not finite: int64, N.
+    pub non_finite: &'a mut Tensor,
+}
+
+/// The result of one batch in tensors of the engine, on its device, until the next call. On a GPU they are complete when the
+/// stream that the batch was given to has come so far: work that libtorch does with them on that stream sees the result.
+#[derive(Debug)]
+pub struct AnomalyTensors<'a> {
+    /// Anomaly scores, float32, N x H x W: higher is more anomalous.
+    pub score: &'a Tensor,
+    /// Predicted classes, uint8, N x H x W.
+    pub prediction: &'a Tensor,
+    /// Pixels of each image with a logit that is not finite: int64, N.
+    pub non_finite: &'a Tensor,
+}
+
+/// A result in host memory of its own.
+#[derive(Clone, Debug, Default)]
+pub struct HostAnomalyMap {
+    /// Anomaly scores, N x H x W: higher is more anomalous.
+    pub score: Array3<f32>,
+    /// Predicted classes, N x H x W.
+    pub prediction: Array3<u8>,
     /// Pixels of each image with a logit that is not finite, N.
-    pub non_finite: &'a mut [u64],
+    pub non_finite: Vec<u64>,
+}
+
+impl HostAnomalyMap {
+    /// The same, borrowed.
+    pub fn view(&self) -> AnomalyMap<'_> {
+        AnomalyMap {
+            score: self.score.view(),
+            prediction: self.prediction.view(),
+            non_finite: &self.non_finite,
+        }
+    }
+}
+
+impl AnomalyTensors<'_> {
+    /// Copies the result to the host. Waits for it where it is on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] when libtorch cannot.
+    pub fn to_host(&self) -> Result<HostAnomalyMap> {
+        let counts: Vec<i64> = elements(self.non_finite)?;
+        Ok(HostAnomalyMap {
+            score: maps(self.score)?,
+            prediction: maps(self.prediction)?,
+            non_finite: counts.into_iter().map(i64::unsigned_abs).collect(),
+        })
+    }
+}
+
+fn maps<T: tch::kind::Element + Copy + Default>(tensor: &Tensor) -> Result<Array3<T>> {
+    let wrong = |given: String| Error::Shape {
+        what: "result tensor",
+        given,
+        expected: "3 dimensions (N, H, W)".to_owned(),
+    };
+    let size = tensor.size();
+    let [n, height, width] = size[..] else { return Err(wrong(format!("{size:?}"))) };
+    Array3::from_shape_vec((n as usize, height as usize, width as usize), elements(tensor)?)
+        .map_err(|error| wrong(error.to_string()))
+}
+
+fn elements<T: tch::kind::Element + Copy + Default>(tensor: &Tensor) -> Result<Vec<T>> {
+    let mut elements = vec![T::default(); tensor.numel()];
+    let host = tensor.f_to_device(Device::Cpu).map_err(torch_error("bring the result to the host"))?;
+    host.f_copy_data(&mut elements, host.numel()).map_err(torch_error("copy the result"))?;
+    Ok(elements)
+}
+
+/// Memory for the results of [`Engine::submit_tensor`], of full capacity, with views of the latest batch's size.
+pub(crate) struct OwnTensors {
+    score: Tensor,
+    prediction: Tensor,
+    non_finite: Tensor,
+    views: [Tensor; 3],
+    shape: [i64; 3],
+}
+
+impl OwnTensors {
+    fn new(capacity: Capacity, device: Device) -> Result<Self> {
+        let pixels = (capacity.batch * capacity.output.pixels()) as i64;
+        let empty = |length: i64, kind| {
+            Tensor::f_empty([length], (kind, device)).map_err(torch_error("allocate the results"))
+        };
+        let (score, prediction) = (empty(pixels, Kind::Float)?, empty(pixels, Kind::Uint8)?);
+        let non_finite = empty(capacity.batch as i64, Kind::Int64)?;
+        let views = [score.shallow_clone(), prediction.shallow_clone(), non_finite.shallow_clone()];
+        Ok(Self { score, prediction, non_finite, views, shape: [0; 3] })
+    }
+
+    /// Views of a batch's size: made anew when the size changes.
+    fn views(&mut self, batch: usize, size: Size) -> Result<&mut [Tensor; 3]> {
+        let shape = [batch as i64, size.height as i64, size.width as i64];
+        if shape != self.shape {
+            let part = |whole: &Tensor, shape: &[i64]| {
+                whole
+                    .f_narrow(0, 0, shape.iter().product())
+                    .and_then(|part| part.f_view(shape))
+                    .map_err(torch_error("give the results their shape"))
+            };
+            self.views = [
+                part(&self.score, &shape)?,
+                part(&self.prediction, &shape)?,
+                part(&self.non_finite, &shape[..1])?,
+            ];
+            self.shape = shape;
+        }
+        Ok(&mut self.views)
+    }
 }
 
 /// Tensors of libtorch.
 impl Engine {
-    /// As [`Engine::submit`], with the logits read in a tensor's own memory.
+    /// As [`Engine::submit`], with the logits read in a tensor's own memory and the result in tensors that the engine owns. The
+    /// first call allocates these, for the engine's capacity.
     ///
     /// `logits` is N x C x h x w, or C x h x w for one image, of float32, float16 or bfloat16, on the engine's device, with
     /// any strides: `channels_last`, slices and expanded dimensions too. Other threads must not write to its memory
     /// meanwhile.
     ///
-    /// # Errors
-    /// [`Error::Device`] for a tensor on another device, [`Error::Shape`] for one of another rank, element type or layout,
-    /// and as [`Engine::submit`].
-    pub fn submit_tensor(&mut self, logits: &Tensor, size: Size) -> Result<AnomalyMap<'_>> {
-        // SAFETY: the view lives until this call returns, which runs no code of the caller; see the module's text.
-        let logits = unsafe { borrow_logits(logits) }?;
-        self.submit(&logits, size)
-    }
-
-    /// As [`Engine::submit_into`], with the logits read and the results written in tensors' own memory. Automatic
-    /// differentiation does not see the writing. Other threads must not use the tensors' memory meanwhile.
+    /// On a GPU the work is given to libtorch's current stream and is not complete when this returns: nothing is
+    /// allocated, copied or waited for.
     ///
     /// # Errors
-    /// As [`Engine::submit_tensor`]; [`Error::Shape`] for outputs that are not as [`OutputTensors`] says; and as
-    /// [`Engine::submit_into`]. The outputs are untouched then.
+    /// [`Error::Device`] for a tensor on another device, [`Error::Shape`] for one of another rank, element type or layout,
+    /// and as [`Engine::submit`] (or `submit_device` on a GPU).
+    pub fn submit_tensor(&mut self, logits: &Tensor, size: Size) -> Result<AnomalyTensors<'_>> {
+        let shape = View::of_logits(logits, torch_device(self.device()))?.logits_shape()?;
+        self.check(shape, size)?;
+        let mut own = match self.tensors.take() {
+            Some(own) => own,
+            None => OwnTensors::new(self.capacity(), torch_device(self.device()))?,
+        };
+        let submitted = own.views(shape.batch, size).and_then(|[score, prediction, non_finite]| {
+            self.submit_tensor_into(logits, OutputTensors { score, prediction, non_finite })
+        });
+        let own = self.tensors.insert(own);
+        submitted?;
+        let [score, prediction, non_finite] = &own.views;
+        Ok(AnomalyTensors { score, prediction, non_finite })
+    }
+
+    /// As [`Engine::submit_tensor`], with the results written in tensors' own memory. Automatic differentiation does not
+    /// see the writing. Other threads must not use the tensors' memory meanwhile.
+    ///
+    /// # Errors
+    /// As [`Engine::submit_tensor`]; [`Error::Shape`] for outputs that are not as [`OutputTensors`] says. The outputs are
+    /// untouched then.
     pub fn submit_tensor_into(&mut self, logits: &Tensor, output: OutputTensors<'_>) -> Result<()> {
-        let logits = View::of_logits(logits)?;
-        let (score, size) = View::of_output(output.score, "score tensor", &[Kind::Float, Kind::Half])?;
-        let (prediction, other) = View::of_output(output.prediction, "prediction tensor", &[Kind::Uint8])?;
+        let device = torch_device(self.device());
+        let logits = View::of_logits(logits, device)?;
+        let score_kinds = [Kind::Float, Kind::Half];
+        let (score, size) = View::of_map(output.score, "score tensor", &score_kinds, device)?;
+        let (prediction, other) =
+            View::of_map(output.prediction, "prediction tensor", &[Kind::Uint8], device)?;
         if size != other {
             return Err(Error::Shape {
                 what: "size of the prediction tensor",
@@ -83,18 +201,79 @@ impl Engine {
                 expected: size.to_string(),
             });
         }
-        check_apart(&[&logits, &score, &prediction])?;
-        // SAFETY: all three were checked to lie within their storages, aligned, of the element types named here and
-        // apart from each other. The slices live until this call returns, which runs no code of the caller; see the
-        // module's text.
-        let (logits, score, prediction) = unsafe {
+        let non_finite = View::of_counts(output.non_finite, device)?;
+        let shape = logits.logits_shape()?;
+        for (view, batch) in [&score, &prediction, &non_finite].map(|view| (view, view.shape[0])) {
+            if batch != shape.batch {
+                let expected = format!("{} images, as the logits have", shape.batch);
+                return Err(view.wrong("shape", format!("{:?}", view.shape), &expected));
+            }
+        }
+        check_apart(&[&logits, &score, &prediction, &non_finite])?;
+        match self.device() {
+            crate::Device::Cpu => self.submit_host_views(&logits, size, [&score, &prediction, &non_finite]),
+            #[cfg(feature = "cuda")]
+            crate::Device::Cuda(ordinal) => {
+                let frame = DeviceFrame {
+                    logits: logits.device_logits()?,
+                    size,
+                    score: score.memory as u64,
+                    half_score: score.kind == Kind::Half,
+                    prediction: prediction.memory as u64,
+                    non_finite: non_finite.memory as u64,
+                };
+                let stream = current_stream(ordinal)?;
+                // SAFETY: all four were checked to lie on this GPU, within their storages, aligned, of the element types
+                // named here and apart from each other. The stream is libtorch's own. What libtorch does with the
+                // tensors later comes behind the frame on that stream; it keeps freed memory for the same stream.
+                unsafe { self.submit_device(&frame, stream) }
+            }
+        }
+    }
+
+    /// Makes libtorch work on the engine's own stream, on this thread, until the guard is dropped. Network and engine then run
+    /// one behind the other on a stream that does not wait for CUDA's default one and can be captured into a graph.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for an engine on the CPU or a libtorch without its CUDA half.
+    #[cfg(feature = "cuda")]
+    pub fn stream_guard(&self) -> Result<StreamGuard> {
+        let (crate::Device::Cuda(ordinal), Some(stream)) = (self.device(), self.stream_for_libtorch()) else {
+            return Err(Error::Device {
+                device: "cpu".to_owned(),
+                problem: "an engine on the CPU has no stream".to_owned(),
+                remedy: "build the engine with Device::Cuda".to_owned(),
+            });
+        };
+        // SAFETY: the stream is of this GPU, and lent to libtorch, it is never destroyed.
+        unsafe { StreamGuard::new(stream, ordinal) }
+    }
+
+    fn submit_host_views(
+        &mut self,
+        logits: &View<'_>,
+        size: Size,
+        [score, prediction, non_finite]: [&View<'_>; 3],
+    ) -> Result<()> {
+        // SAFETY: all were checked to lie in host memory, within their storages, aligned, of the element types named here
+        // and apart from each other. The slices live until this call returns, which runs no code of the caller; see the
+        // module's text. Counts stay far below 2^63, so that int64 and uint64 read the same.
+        let (logits, score, prediction, non_finite) = unsafe {
             let score_memory = match score.kind {
                 Kind::Half => ScoreMut::F16(score.slice_mut::<f16>()),
                 _ => ScoreMut::F32(score.slice_mut::<f32>()),
             };
-            (logits.logits()?, score_memory, prediction.slice_mut::<u8>())
+            (logits.logits()?, score_memory, prediction.slice_mut::<u8>(), non_finite.slice_mut::<u64>())
         };
-        self.submit_into(&logits, AnomalyMapMut { size, score, prediction, non_finite: output.non_finite })
+        self.submit_into(&logits, AnomalyMapMut { size, score, prediction, non_finite })
+    }
+}
+
+fn torch_device(device: crate::Device) -> Device {
+    match device {
+        crate::Device::Cpu => Device::Cpu,
+        #[cfg(feature = "cuda")]
+        crate::Device::Cuda(ordinal) => Device::Cuda(ordinal),
     }
 }
 
@@ -108,244 +287,7 @@ impl Engine {
 /// # Errors
 /// [`Error::Device`] for a tensor on another device, [`Error::Shape`] for one of another rank, element type or layout.
 pub unsafe fn borrow_logits(tensor: &Tensor) -> Result<Logits<'_>> {
-    let view = View::of_logits(tensor)?;
+    let view = View::of_logits(tensor, Device::Cpu)?;
     // SAFETY: `of_logits` checked that the memory is there; the caller answers for its being left alone.
     unsafe { view.logits() }
-}
-
-/// A tensor's memory, checked: an aligned range within its storage, of strided elements of a known type.
-struct View<'a> {
-    name: &'static str,
-    kind: Kind,
-    /// Of four dimensions for logits, three for outputs.
-    shape: Vec<usize>,
-    strides: Vec<usize>,
-    memory: *mut c_void,
-    /// Elements from the first to the last one, with what lies between them.
-    span: usize,
-    /// The memory belongs to a tensor that is borrowed for as long.
-    tensor: std::marker::PhantomData<&'a Tensor>,
-}
-
-impl<'a> View<'a> {
-    fn of_logits(tensor: &'a Tensor) -> Result<Self> {
-        const KINDS: [Kind; 3] = [Kind::Float, Kind::Half, Kind::BFloat16];
-        let mut view = Self::of(tensor, "logits tensor", &KINDS)?;
-        view.add_batch(4, "4 dimensions (N, C, h, w), or 3 for one image")?;
-        Ok(view)
-    }
-
-    /// Also returns rows and columns.
-    fn of_output(tensor: &'a mut Tensor, name: &'static str, kinds: &[Kind]) -> Result<(Self, Size)> {
-        let tensor = &*tensor;
-        let mut view = Self::of(tensor, name, kinds)?;
-        if !tensor.is_contiguous() {
-            return Err(view.wrong("strides", format!("{:?}", view.strides), "a contiguous tensor"));
-        }
-        if tensor.requires_grad() {
-            return Err(view.wrong("requires_grad", "true".into(), "false: detach the tensor first"));
-        }
-        view.add_batch(3, "3 dimensions (N, H, W), or 2 for one image")?;
-        let size = Size::new(view.shape[1], view.shape[2]);
-        Ok((view, size))
-    }
-
-    fn of(tensor: &'a Tensor, name: &'static str, kinds: &[Kind]) -> Result<Self> {
-        check_readable(tensor, name)?;
-        let mut view = Self {
-            name,
-            kind: tensor.f_kind().map_err(torch_error("tell an element type"))?,
-            shape: unsigned(tensor.size()),
-            strides: unsigned(tensor.stride()),
-            memory: tensor.data_ptr(),
-            span: 0,
-            tensor: std::marker::PhantomData,
-        };
-        if !kinds.contains(&view.kind) {
-            let expected = kinds.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(" or ");
-            return Err(view.wrong("element type", format!("{:?}", view.kind), &expected));
-        }
-        let within = span(&view.shape, &view.strides).filter(|&span| {
-            let storage = storage_elements(tensor, view.kind.elt_size_in_bytes());
-            storage.is_some_and(|elements| span <= elements)
-        });
-        match within {
-            Some(span) if span > 0 => view.span = span,
-            _ => {
-                let given = format!("{:?} with strides {:?}", view.shape, view.strides);
-                return Err(view.wrong(
-                    "shape",
-                    given,
-                    "at least one element, and all within the tensor's storage",
-                ));
-            }
-        }
-        if view.memory.is_null() || !(view.memory as usize).is_multiple_of(view.kind.elt_size_in_bytes()) {
-            return Err(view.wrong(
-                "address",
-                format!("{:?}", view.memory),
-                "a multiple of the element's size",
-            ));
-        }
-        Ok(view)
-    }
-
-    /// Puts a batch of one in front of a tensor that has none.
-    fn add_batch(&mut self, rank: usize, expected: &str) -> Result<()> {
-        if self.shape.len() + 1 == rank {
-            self.shape.insert(0, 1);
-            self.strides.insert(0, 0);
-        }
-        if self.shape.len() == rank {
-            Ok(())
-        } else {
-            Err(self.wrong("shape", format!("{:?}", self.shape), expected))
-        }
-    }
-
-    fn wrong(&self, property: &str, given: String, expected: &str) -> Error {
-        Error::Shape {
-            what: self.name,
-            given: format!("of {property} {given}"),
-            expected: expected.to_owned(),
-        }
-    }
-
-    fn addresses(&self) -> Range<usize> {
-        let start = self.memory as usize;
-        start..start + self.span * self.kind.elt_size_in_bytes()
-    }
-
-    /// # Safety
-    /// The memory is neither written nor freed while the result lives.
-    unsafe fn logits(&self) -> Result<Logits<'a>> {
-        // SAFETY: the element type is the one that was checked; the rest is the caller's.
-        let data = unsafe {
-            match self.kind {
-                Kind::Half => LogitsData::F16(self.slice::<f16>()),
-                Kind::BFloat16 => LogitsData::BF16(self.slice::<bf16>()),
-                _ => LogitsData::F32(self.slice::<f32>()),
-            }
-        };
-        let shape = LogitsShape::new(self.shape[0], self.shape[1], self.shape[2], self.shape[3])?;
-        Logits::strided(data, shape, [self.strides[0], self.strides[1], self.strides[2], self.strides[3]])
-    }
-
-    /// # Safety
-    /// `T` is the element type, and the memory is neither written nor freed while the result lives.
-    unsafe fn slice<T>(&self) -> &'a [T] {
-        // SAFETY: `of` checked that address and span lie within the storage and that the address is aligned for elements
-        // of this size; every bit pattern is a value of these types.
-        unsafe { std::slice::from_raw_parts(self.memory.cast(), self.span) }
-    }
-
-    /// # Safety
-    /// `T` is the element type, and nothing else uses the memory while the result lives.
-    unsafe fn slice_mut<T>(&self) -> &'a mut [T] {
-        // SAFETY: as for `slice`.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.cast(), self.span) }
-    }
-}
-
-/// Refuses what has no memory on this side that could be read as it is. Comes before any other question to the tensor:
-/// libtorch answers those with exceptions for some of the tensors that are refused here.
-fn check_readable(tensor: &Tensor, name: &'static str) -> Result<()> {
-    let wrong = |given: &str, expected: &str| Error::Shape {
-        what: name,
-        given: given.into(),
-        expected: expected.into(),
-    };
-    if !tensor.defined() {
-        return Err(wrong("undefined", "a tensor with elements"));
-    }
-    let device = tensor.device();
-    if device != Device::Cpu {
-        return Err(Error::Device {
-            device: format!("{device:?}").to_lowercase(),
-            problem: format!("the {name} lies there, and the engine runs on the CPU"),
-            remedy: "move the tensor with to_device(Device::Cpu) first".into(),
-        });
-    }
-    let mut layout = -1;
-    // SAFETY: the tensor is alive and defined; the pointer is valid for the write of one integer.
-    let strided = unsafe {
-        aoti_torch_get_layout(tensor.as_ptr(), &raw mut layout) == 0 && layout == aoti_torch_layout_strided()
-    };
-    if !strided {
-        return Err(wrong("of a sparse or opaque layout", "a dense tensor (to_dense)"));
-    }
-    // Such a view negates when it is read: its memory holds the numbers with the wrong sign.
-    if tensor.f_is_neg().map_err(torch_error("tell a tensor's sign"))? {
-        return Err(wrong("a lazily negated view", "its values in memory (resolve_neg)"));
-    }
-    Ok(())
-}
-
-/// Elements of this size from the tensor's first one to the end of its storage.
-fn storage_elements(tensor: &Tensor, element_size: usize) -> Option<usize> {
-    let (mut bytes, mut offset) = (0, 0);
-    // SAFETY: the tensor is alive, defined and dense, hence has a storage; both pointers are valid for the write of one
-    // integer.
-    let told = unsafe {
-        aoti_torch_get_storage_size(tensor.as_ptr(), &raw mut bytes) == 0
-            && aoti_torch_get_storage_offset(tensor.as_ptr(), &raw mut offset) == 0
-    };
-    let elements = usize::try_from(bytes).ok()? / element_size;
-    if told { elements.checked_sub(usize::try_from(offset).ok()?) } else { None }
-}
-
-/// Elements from the first to the last one, 0 without elements; `None` if that overflows.
-fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
-    if shape.contains(&0) {
-        return Some(0);
-    }
-    let steps =
-        |sum: usize, (&length, &stride): (&usize, &usize)| sum.checked_add((length - 1).checked_mul(stride)?);
-    shape.iter().zip(strides).try_fold(0, steps)?.checked_add(1)
-}
-
-/// Every two must lie apart, gaps between their elements included: a slice covers those too.
-fn check_apart(views: &[&View<'_>]) -> Result<()> {
-    for (place, later) in views.iter().enumerate() {
-        for earlier in &views[..place] {
-            let (a, b) = (earlier.addresses(), later.addresses());
-            if a.start < b.end && b.start < a.end {
-                return Err(Error::Shape {
-                    what: later.name,
-                    given: format!("in the same memory as the {}", earlier.name),
-                    expected: "memory of its own".into(),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// libtorch has no negative sizes or strides; should one come, it fails the check of the span.
-fn unsigned(list: Vec<i64>) -> Vec<usize> {
-    list.into_iter().map(|value| usize::try_from(value).unwrap_or(usize::MAX)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_span_is_from_first_to_last_element() {
-        assert_eq!(span(&[2, 3], &[3, 1]), Some(6));
-        assert_eq!(span(&[2, 3], &[10, 2]), Some(15));
-        assert_eq!(span(&[5, 3], &[0, 1]), Some(3));
-        assert_eq!(span(&[5, 0], &[1, 1]), Some(0));
-        assert_eq!(span(&[], &[]), Some(1));
-        assert_eq!(span(&[1, 2], &[usize::MAX, 1]), Some(2), "no step is taken along a length of 1");
-        assert_eq!(span(&[2, 2], &[usize::MAX, 1]), None);
-        assert_eq!(span(&[3], &[usize::MAX]), None);
-    }
-
-    #[test]
-    fn the_storage_is_counted_from_the_first_element() {
-        let tensor = Tensor::zeros([4, 6], (Kind::Half, Device::Cpu));
-        assert_eq!(storage_elements(&tensor, 2), Some(24));
-        assert_eq!(storage_elements(&tensor.narrow(0, 1, 2), 2), Some(18));
-    }
 }

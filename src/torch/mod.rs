@@ -13,6 +13,7 @@ mod interop;
 pub mod libtorch;
 mod preprocessing;
 mod sidecar;
+mod tensor_view;
 mod torchscript;
 mod weights;
 
@@ -21,7 +22,8 @@ pub use backbone::Backbone;
 pub use cuda_stream::{StreamGuard, current_stream};
 pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
-pub use interop::{OutputTensors, borrow_logits};
+pub(crate) use interop::OwnTensors;
+pub use interop::{AnomalyTensors, HostAnomalyMap, OutputTensors, borrow_logits};
 pub use libtorch::choose_device;
 pub use preprocessing::{ChannelOrder, Preprocessing};
 pub use sidecar::Sidecar;
