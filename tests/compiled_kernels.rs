@@ -19,9 +19,12 @@ fn supply(folder: &Path) -> KernelSupply {
     KernelSupply { folder: Some(folder.to_owned()), compile: true }
 }
 
-/// The kernels that compile fastest.
+/// Two specialised kernels that compile fast.
 fn quick_variants() -> [KernelVariant; 2] {
-    [KernelFile::Smooth, KernelFile::Accumulate].map(|file| KernelVariant { file, defines: Vec::new() })
+    [(6, 7), (3, 5)].map(|(dilation, taps)| KernelVariant {
+        file: KernelFile::Smooth,
+        defines: vec![("SML_DILATION", dilation), ("SML_TAPS", taps)],
+    })
 }
 
 /// Whether this machine has NVRTC. Where it has not, the test says so, and fails if nothing may be missing.
@@ -102,6 +105,19 @@ fn many_kernels_come_in_the_order_they_were_asked_for() {
 }
 
 #[test]
+fn a_generic_kernel_that_the_program_carries_is_not_compiled_again() {
+    if !nvrtc_is_here() {
+        return;
+    }
+    let supply = KernelSupply { folder: None, compile: true };
+    let generic = quick_variants()[0].generic();
+    let origin = |major, minor| supply.cubin(&generic, ComputeCapability { major, minor }).unwrap().origin;
+    assert_eq!(origin(9, 0), Origin::Embedded);
+    assert_eq!(origin(10, 3), Origin::Embedded, "machine code for 10.0 runs on 10.3");
+    assert_eq!(origin(11, 0), Origin::Compiled, "the program carries PTX, NVRTC makes machine code");
+}
+
+#[test]
 fn a_gpu_between_two_that_nvrtc_knows_gets_the_machine_code_of_the_older() {
     if !nvrtc_is_here() {
         return;
@@ -174,7 +190,7 @@ fn a_gpu_that_no_kernel_fits_is_an_error_with_a_remedy() {
         let supply = KernelSupply { folder: None, compile };
         let error = supply.cubin(&variant, kepler).unwrap_err().to_string();
         assert!(
-            error.starts_with("CUDA could not make the kernel smooth for compute capability 3.5: "),
+            error.starts_with("CUDA could not make the kernel smooth[SML_DILATION=6 SML_TAPS=7] for compute capability 3.5: "),
             "{error}"
         );
         assert!(!error.contains('\n'), "{error}");
