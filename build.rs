@@ -95,14 +95,18 @@ mod embed {
         for (name, _) in HEADERS {
             println!("cargo:rerun-if-changed=kernels/{name}");
         }
-        for name in ["LIBTORCH", "CUDA_HOME", "CUDA_PATH"] {
+        for name in ["SML_NVRTC", "LIBTORCH", "CUDA_HOME", "CUDA_PATH"] {
             println!("cargo:rerun-if-env-changed={name}");
         }
     }
 
-    /// The first NVRTC that loads: beside the libtorch that is linked, in the source folder, in a toolkit, or where the
-    /// system's loader looks.
+    /// The NVRTC that `SML_NVRTC` names; else the first that loads: beside the libtorch that is linked, in the source
+    /// folder, in a toolkit, or where the system's loader looks.
     fn find_nvrtc() -> Option<Binding> {
+        if let Some(path) = env::var_os("SML_NVRTC").filter(|value| !value.is_empty()).map(PathBuf::from) {
+            preload(&builtins_of(&path));
+            return Binding::open(&path).ok();
+        }
         let linked = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
         let given = env::var_os("LIBTORCH").map(|libtorch| Path::new(&libtorch).join("lib"));
         let fetched =

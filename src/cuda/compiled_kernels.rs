@@ -5,6 +5,9 @@
 //! else  cache folder --absent--> NVRTC --missing or refused-----> embedded
 //! ```
 //!
+//! Generic kernels are not compiled at all where the program carries machine code of them that fits the GPU: NVRTC would
+//! make the same, and would take longer for them than for all others, since nothing is pinned that lets it drop branches.
+//!
 //! Whatever goes wrong on the way is noted and the next source is tried: an error comes only from the last one.
 
 use std::borrow::Cow;
@@ -90,7 +93,9 @@ impl KernelSupply {
     /// [`Error::Cuda`] if no source has it.
     pub fn cubin(&self, variant: &KernelVariant, gpu: ComputeCapability) -> Result<CompiledKernel> {
         let mut notes = Vec::new();
-        if self.compile {
+        let embedded = embedded_kernel(variant, number(gpu));
+        let is_made = matches!(embedded, Some((Architecture::Real(_), _))) && *variant == variant.generic();
+        if self.compile && !is_made {
             if let Some(bytes) = self.read(variant, gpu) {
                 return Ok(CompiledKernel { bytes: bytes.into(), origin: Origin::Cached, notes });
             }
@@ -101,8 +106,8 @@ impl KernelSupply {
                 Err(reason) => notes.push(format!("{variant} is not specialised: {reason}")),
             }
         }
-        match embedded_kernel(variant, number(gpu)) {
-            Some(bytes) => Ok(CompiledKernel { bytes: bytes.into(), origin: Origin::Embedded, notes }),
+        match embedded {
+            Some((_, bytes)) => Ok(CompiledKernel { bytes: bytes.into(), origin: Origin::Embedded, notes }),
             None => Err(self.nothing_for(variant, gpu, &notes)),
         }
     }

@@ -15,12 +15,12 @@ type EmbeddedKernel = (&'static str, Architecture, &'static [u8]);
 include!(concat!(env!("OUT_DIR"), "/embedded_kernels.rs"));
 
 /// The generic kernel that stands in for a variant on a GPU, given as ten times the major number of its compute
-/// capability plus the minor one. `None` if the program carries none that fits.
-pub(super) fn embedded_kernel(variant: &KernelVariant, gpu: u32) -> Option<&'static [u8]> {
+/// capability plus the minor one, and what it was compiled for. `None` if the program carries none that fits.
+pub(super) fn embedded_kernel(variant: &KernelVariant, gpu: u32) -> Option<(Architecture, &'static [u8])> {
     let name = variant.generic().to_string();
     let of_this_name = || KERNELS.iter().filter(|(kernel, ..)| *kernel == name);
     let best = Architecture::best_of(of_this_name().map(|&(_, architecture, _)| architecture), gpu)?;
-    of_this_name().find(|(_, architecture, _)| *architecture == best).map(|&(.., bytes)| bytes)
+    of_this_name().find(|(_, architecture, _)| *architecture == best).map(|&(.., bytes)| (best, bytes))
 }
 
 /// The architectures of the embedded kernels, in ascending order; empty if there are none.

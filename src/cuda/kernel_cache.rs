@@ -212,4 +212,36 @@ mod tests {
         let found = inspect(&root.path().join("file/cache"));
         assert!(!found.exists && found.write_error.is_some());
     }
+
+    #[test]
+    fn the_kernels_that_were_not_used_for_longest_go_first() {
+        let root = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let add = |name: &str, hours: u64| {
+            let path = root.path().join(name);
+            fs::write(&path, [0; 100]).unwrap();
+            File::open(&path).unwrap().set_modified(now - Duration::from_secs(3600 * hours)).unwrap();
+        };
+        let left = || {
+            let mut names: Vec<_> =
+                fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        for hour in 0..8 {
+            add(&format!("{hour}.cubin"), hour);
+        }
+        add("notes.txt", 1000);
+        add(&format!("{TEMPORARY_PREFIX}new"), 0);
+        add(&format!("{TEMPORARY_PREFIX}old"), 2);
+        evict_beyond(root.path(), 800);
+        let expected = |kernels: u64| {
+            let kernels = (0..kernels).map(|hour| format!("{hour}.cubin"));
+            let names = [format!("{TEMPORARY_PREFIX}new")].into_iter().chain(kernels);
+            names.chain(["notes.txt".to_owned()]).map(OsString::from).collect::<Vec<_>>()
+        };
+        assert_eq!(left(), expected(8), "as much as there may be; only what was abandoned is removed");
+        evict_beyond(root.path(), 799);
+        assert_eq!(left(), expected(5), "down to three quarters");
+    }
 }

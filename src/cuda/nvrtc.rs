@@ -4,7 +4,7 @@
 //! system's loader then looks only where it always looks, not in the folder NVRTC came from. So the builtins are loaded
 //! first, by full path, from the same folder; when NVRTC asks for them by name, the loader finds them loaded already.
 //!
-//! Where the files lie is found by `nvrtc_files`; the calls themselves are in `nvrtc_binding`. The functions are taken from
+//! `SML_NVRTC` names the library's file; without it, where the files lie is found by `nvrtc_files`. The calls themselves are in `nvrtc_binding`. The functions are taken from
 //! the library that was found, and not by name from whichever NVRTC the loader would meet first.
 
 use std::path::{Path, PathBuf};
@@ -54,13 +54,18 @@ impl Nvrtc {
     pub(super) fn first_file() -> Option<PathBuf> {
         match LOADED.get() {
             Some(nvrtc) => Some(nvrtc.path.clone()),
-            None => candidate_folders().iter().find_map(|folder| nvrtc_in(folder)),
+            None => named_file().or_else(|| candidate_folders().iter().find_map(|folder| nvrtc_in(folder))),
         }
     }
 
     /// The first that loads. The reason for a failure is what the loader said of the first file that exists, else of
     /// the last name that was tried.
     fn search() -> Result<Self, String> {
+        if let Some(path) = named_file() {
+            preload(&builtins_of(&path));
+            return Self::open(&path)
+                .map_err(|message| format!("SML_NVRTC names a file that does not load: {message}"));
+        }
         let mut reason = None;
         for path in candidate_folders().iter().filter_map(|folder| nvrtc_in(folder)) {
             preload(&builtins_of(&path));
@@ -152,6 +157,11 @@ static LOADED: OnceLock<Nvrtc> = OnceLock::new();
 
 fn refused(action: String, failure: Failure) -> Error {
     Error::Cuda { action, message: failure.message }
+}
+
+/// The file that the environment names, and then the only one that is tried.
+fn named_file() -> Option<PathBuf> {
+    std::env::var_os("SML_NVRTC").filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Folders that may hold NVRTC, in the order in which they are tried. They need not exist.
