@@ -5,4 +5,5 @@
 #[path = "../kernel_harness/mod.rs"]
 mod kernel_harness;
 
+mod accumulate;
 mod harness_bites;
