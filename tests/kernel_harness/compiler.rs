@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
+use sml::cuda::kernels::{HEADERS, KernelVariant};
+
 /// For kernels and the driver. Nothing may be fused or reordered: kernels are compared bit for bit.
 const FLAGS: &[&str] = &["-std=c++17", "-g", "-ffp-contract=off", "-fno-omit-frame-pointer"];
 /// CUDA code reads bytes as this and as that, as its compiler allows; sanitizers stop at the first fault. Little
@@ -44,20 +46,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// The file of this name in kernels/, with all headers there.
-    pub fn kernel(name: &str, defines: Vec<(String, i64)>) -> Self {
-        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels"));
-        let mut files = BTreeMap::new();
-        let main = format!("{name}.cu");
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let file = path.file_name().unwrap().to_str().unwrap();
-            if file == main || file.ends_with(".cuh") {
-                files.insert(file.to_owned(), fs::read_to_string(&path).unwrap());
-            }
-        }
-        assert!(files.contains_key(&main), "kernels/{main} is not there");
-        Self { name: name.to_owned(), files, defines }
+    /// The crate's own kernels.
+    pub fn kernel(variant: &KernelVariant) -> Self {
+        let file = variant.file;
+        let name = file.name().to_owned();
+        let own = (format!("{name}.cu"), file.source().to_owned());
+        let headers = HEADERS.iter().map(|&(name, text)| (name.to_owned(), text.to_owned()));
+        let pinned = variant.defines.iter().map(|&(name, value)| (name.to_owned(), value));
+        let bytes = ("SML_ARGUMENT_BYTES".to_owned(), file.argument_bytes() as i64);
+        Self { name, files: headers.chain([own]).collect(), defines: pinned.chain([bytes]).collect() }
     }
 }
 

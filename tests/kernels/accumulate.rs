@@ -1,15 +1,10 @@
 //! `accumulate.cu` against `StatisticsAccumulator`: moments to 1e-12, and the same bits in every order.
 
 use proptest::prelude::*;
-use sml::cuda::plan::{AccumulateArgs, DeviceMoments};
+use sml::cuda::plan::{AccumulatePlan, DeviceMoments, GpuLimits};
 use sml::{MomentAccumulator, StatisticsAccumulator};
 
-use crate::kernel_harness::{Job, Launch, Library, Order, Source, compile, elements, run};
-
-fn library() -> Library {
-    let bytes = ("SML_ARGUMENT_BYTES".to_owned(), size_of::<AccumulateArgs>() as i64);
-    compile(&Source::kernel("accumulate", vec![bytes])).unwrap_or_else(|problem| panic!("{problem}"))
-}
+use crate::kernel_harness::{Job, Launch, Order, Source, compile, elements, run};
 
 /// Images whose moments are accumulated one after the other.
 #[derive(Clone, Debug)]
@@ -19,8 +14,8 @@ struct Calibration {
     images: Vec<(usize, u64)>,
     /// Pixels of each that are not finite, or fewer.
     broken: usize,
-    blocks: u32,
-    sign: f32,
+    multiprocessors: u32,
+    negated: bool,
 }
 
 impl Calibration {
@@ -45,34 +40,27 @@ impl Calibration {
 
     /// The moments of each class, and of the slot for pixels left out.
     fn on_host(&self, order: Order) -> Vec<DeviceMoments> {
+        let limits = GpuLimits { multiprocessors: self.multiprocessors, shared_bytes: 64 << 10 };
+        let plan = AccumulatePlan::new(self.classes, limits);
+        let library =
+            compile(&Source::kernel(&plan.variants()[0])).unwrap_or_else(|problem| panic!("{problem}"));
         let mut job = Job::new(order);
-        let slots = self.classes + 1;
-        let partials = job.unwritten::<DeviceMoments>(slots * self.blocks as usize, 0);
-        let moments = job.buffer(vec![0; slots * size_of::<DeviceMoments>()], 0);
+        let partials = job.unwritten::<DeviceMoments>(plan.partials(), 0);
+        let moments = job.buffer(vec![0; plan.bytes().0], 0);
         for (values, predictions) in self.images() {
-            let signed: Vec<f32> = values.iter().map(|v| v * self.sign).collect();
-            let arguments = AccumulateArgs {
-                max_logit: job.buffer(bytemuck::cast_slice(&signed).to_vec(), 4),
-                prediction: job.buffer(predictions, 1),
-                partials,
-                moments,
-                pixels: values.len() as i64,
-                classes: self.classes as i32,
-                blocks: self.blocks as i32,
-                sign: self.sign,
-                padding: 0,
-            };
-            for (entry, grid, block) in
-                [("accumulate", self.blocks, 256), ("merge_moments", slots as u32, 32)]
-            {
+            let map: Vec<f32> = values.iter().map(|&v| if self.negated { -v } else { v }).collect();
+            let map = job.buffer(bytemuck::cast_slice(&map).to_vec(), 4);
+            let prediction = job.buffer(predictions, 1);
+            let memory = (partials, moments);
+            for launch in plan.launches(map, prediction, values.len(), self.negated, memory) {
                 job.launches.push(Launch {
-                    library: library(),
-                    entry: entry.to_owned(),
-                    grid: [grid, 1, 1],
-                    block: [block, 1, 1],
-                    shared_bytes: 0,
-                    arguments: bytemuck::bytes_of(&arguments).to_vec(),
-                    pointers: 4,
+                    library: library.clone(),
+                    entry: launch.entry.to_owned(),
+                    grid: launch.grid,
+                    block: launch.block,
+                    shared_bytes: launch.shared_bytes,
+                    arguments: launch.arguments.bytes().to_vec(),
+                    pointers: launch.arguments.pointers(),
                 });
             }
         }
@@ -95,12 +83,15 @@ impl Calibration {
 }
 
 fn calibrations() -> impl Strategy<Value = Calibration> {
-    let image = (1_usize..9000, any::<u64>());
+    let image = (1_usize..40_000, any::<u64>());
     let images = proptest::collection::vec(image, 1..4);
-    (prop_oneof![1_usize..=5, 30_usize..=34, 255_usize..=255], images, 1_u32..=5, any::<bool>(), 0_usize..5)
-        .prop_map(|(classes, images, blocks, negated, broken)| {
-            let sign = if negated { -1.0 } else { 1.0 };
-            Calibration { classes, images, broken, blocks, sign }
+    (prop_oneof![1_usize..=5, 30_usize..=34, 255_usize..=255], images, 1_u32..=2, any::<bool>(), 0_usize..5)
+        .prop_map(|(classes, images, multiprocessors, negated, broken)| Calibration {
+            classes,
+            images,
+            broken,
+            multiprocessors,
+            negated,
         })
 }
 

@@ -2,10 +2,8 @@
 
 use half::{bf16, f16};
 use ndarray::Array4;
-use sml::cuda::kernels::{KernelFile, KernelVariant};
-use sml::cuda::plan::{
-    AccumulateArgs, DeviceFrame, DeviceLogits, GpuLimits, Plan, SmoothArgs, StandardizeArgs, SuppressArgs, Workspace,
-};
+use sml::cuda::kernels::KernelVariant;
+use sml::cuda::plan::{DeviceFrame, DeviceLogits, GpuLimits, Plan, Workspace};
 use sml::{Capacity, ClassStatistics, ElementType, Layout, LogitsShape, Params, Size};
 
 use crate::frames::Frame;
@@ -19,9 +17,14 @@ pub enum Arrangement {
     /// Neither classes nor pixels of a row side by side: columns first.
     Columns,
     /// NCHW with elements between rows and between images that belong to nobody.
-    Gaps { row: usize, image: usize },
+    Gaps {
+        row: usize,
+        image: usize,
+    },
     /// Pixels with their classes side by side, images apart.
-    ApartPixels { image: usize },
+    ApartPixels {
+        image: usize,
+    },
 }
 
 impl Arrangement {
@@ -131,25 +134,12 @@ fn standardization(statistics: &ClassStatistics) -> Vec<u8> {
     bytemuck::cast_slice(&table).to_vec()
 }
 
-pub fn source(variant: &KernelVariant) -> Source {
-    let (name, bytes) = match variant.file {
-        KernelFile::Standardize => ("standardize", size_of::<StandardizeArgs>()),
-        KernelFile::Suppress => ("suppress", size_of::<SuppressArgs>()),
-        KernelFile::Smooth => ("smooth", size_of::<SmoothArgs>()),
-        KernelFile::Accumulate => ("accumulate", size_of::<AccumulateArgs>()),
-    };
-    let mut defines: Vec<(String, i64)> =
-        variant.defines.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
-    defines.push(("SML_ARGUMENT_BYTES".to_owned(), bytes as i64));
-    Source::kernel(name, defines)
-}
-
-fn library(variant: &KernelVariant, setting: &Setting) -> Result<Library, Failure> {
-    let mut source = source(&if setting.generic { variant.generic() } else { variant.clone() });
+fn library(variant: &KernelVariant, setting: &Setting) -> Library {
+    let mut source = Source::kernel(&if setting.generic { variant.generic() } else { variant.clone() });
     if let Some(mutation) = &setting.mutation {
         mutation.apply(&mut source);
     }
-    compile(&source).map_err(Failure)
+    compile(&source).unwrap_or_else(|problem| panic!("{variant}: {problem}"))
 }
 
 /// Runs all stages on a frame.
@@ -205,7 +195,7 @@ pub fn submit_planned(
     let launches = plan.launches(&device, &workspace);
     for launch in launches.iter() {
         job.launches.push(Launch {
-            library: library(&plan.variants()[launch.slot], setting)?,
+            library: library(&plan.variants()[launch.slot], setting),
             entry: launch.entry.to_owned(),
             grid: launch.grid.map(|blocks| blocks.min(setting.most_blocks)),
             block: launch.block,
@@ -215,7 +205,11 @@ pub fn submit_planned(
         });
     }
     let buffers = run(&job)?;
-    assert!(buffers[5].iter().all(|&byte| byte == 0), "counters are not zero after a frame: {:?}", buffers[5]);
+    assert!(
+        buffers[5].iter().all(|&byte| byte == 0),
+        "counters are not zero after a frame: {:?}",
+        buffers[5]
+    );
     Ok(HostMap {
         score: if setting.half_score {
             elements::<f16>(&buffers[1]).into_iter().map(f16::to_f32).collect()

@@ -2,8 +2,13 @@
 #![cfg(feature = "cuda")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
+#[path = "../frames/mod.rs"]
+mod frames;
 #[path = "../kernel_harness/mod.rs"]
 mod kernel_harness;
 
 mod accumulate;
+mod engine_on_host;
 mod harness_bites;
+mod mutations;
+mod properties;
