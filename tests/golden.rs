@@ -6,7 +6,7 @@
 
 mod data;
 
-use data::golden::{Case, Golden};
+use data::golden::{Case, Golden, assert_close};
 use half::{bf16, f16};
 use ndarray::{Array3, Array4, ArrayView4, Axis};
 use sml::{
@@ -26,39 +26,6 @@ fn each_case(kind: &str, mut test: impl FnMut(&Golden, &Case)) {
     println!("{run} golden cases of the kind {kind}");
 }
 
-/// Compares with a relative tolerance; NaN and infinities must stand in the same places.
-fn assert_close(got: &Array3<f64>, want: &Array3<f64>, tolerance: f64, what: &str) {
-    assert_eq!(got.dim(), want.dim(), "{what}");
-    for (at, want) in want.indexed_iter() {
-        let got = got[at];
-        let agrees = got == *want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= tolerance;
-        assert!(agrees, "{what} at {at:?}: got {got}, expected {want} within {tolerance:e}");
-    }
-}
-
-struct Expected {
-    prediction: Array3<u8>,
-    boundary: Array3<u8>,
-    /// Standardized, suppressed, smoothed.
-    stages: [Array3<f64>; 3],
-    tolerance: f64,
-    /// Whether `stages` are the float64 twin rather than the official float32.
-    float64: bool,
-}
-
-fn expected(golden: &Golden, case: &Case) -> Expected {
-    let float64 = case.has("final_f64");
-    let suffix = if float64 { "f64" } else { "f32" };
-    let wild = case.file().contains("wildstats");
-    Expected {
-        prediction: golden.bytes(case, "pred"),
-        boundary: golden.bytes(case, "boundary"),
-        stages: ["raw", "suppressed", "final"].map(|stage| golden.scores(case, &format!("{stage}_{suffix}"))),
-        tolerance: if wild { 5e-6 } else { 3e-6 } * case.finite_scale(),
-        float64,
-    }
-}
-
 #[test]
 fn reference_agrees_with_the_official_code() {
     let test = |golden: &Golden, case: &Case| {
@@ -66,7 +33,7 @@ fn reference_agrees_with_the_official_code() {
             return;
         }
         let (logits, statistics, params) = golden.input(case);
-        let want = expected(golden, case);
+        let want = golden.expected(case);
         let logits = logits.mapv(f64::from);
         let got = reference::stages(logits.view(), &params, Some(&statistics), case.out_size()).unwrap();
         assert_eq!(got.prediction, want.prediction, "{}: prediction", case.id());
@@ -103,7 +70,7 @@ fn cpu_engine_agrees_with_the_official_code() {
             return;
         }
         let (logits, ..) = golden.input(case);
-        let want = expected(golden, case);
+        let want = golden.expected(case);
         for (stage, want_score) in STAGES.into_iter().zip(&want.stages) {
             let view = Logits::try_from(logits.view()).unwrap();
             let (prediction, score) = engine_stage(&view, golden, case, stage);

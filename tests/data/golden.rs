@@ -23,6 +23,27 @@ pub struct Golden {
 /// One case of the manifest.
 pub struct Case(Value);
 
+/// What a pipeline case must give.
+pub struct Expected {
+    pub prediction: Array3<u8>,
+    pub boundary: Array3<u8>,
+    /// Standardized, suppressed, smoothed.
+    pub stages: [Array3<f64>; 3],
+    pub tolerance: f64,
+    /// Whether `stages` are the float64 twin rather than the official float32.
+    pub float64: bool,
+}
+
+/// Compares with an absolute tolerance; NaN and infinities must stand in the same places.
+pub fn assert_close(got: &Array3<f64>, want: &Array3<f64>, tolerance: f64, what: &str) {
+    assert_eq!(got.dim(), want.dim(), "{what}");
+    for (at, want) in want.indexed_iter() {
+        let got = got[at];
+        let agrees = got == *want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= tolerance;
+        assert!(agrees, "{what} at {at:?}: got {got}, expected {want} within {tolerance:e}");
+    }
+}
+
 /// The choice in the repository, and the whole set where it is at hand.
 pub fn sets() -> Vec<Golden> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -116,6 +137,21 @@ impl Golden {
             ..Params::default()
         };
         (logits, statistics, params)
+    }
+
+    /// Prediction, boundary and scores of a pipeline case, with the tolerance of SPEC section 7.
+    pub fn expected(&self, case: &Case) -> Expected {
+        let float64 = case.has("final_f64");
+        let suffix = if float64 { "f64" } else { "f32" };
+        let wild = case.file().contains("wildstats");
+        Expected {
+            prediction: self.bytes(case, "pred"),
+            boundary: self.bytes(case, "boundary"),
+            stages: ["raw", "suppressed", "final"]
+                .map(|stage| self.scores(case, &format!("{stage}_{suffix}"))),
+            tolerance: if wild { 5e-6 } else { 3e-6 } * case.finite_scale(),
+            float64,
+        }
     }
 
     pub fn logits_at(&self, case: &Case, key: &str) -> Array4<f32> {

@@ -1,0 +1,231 @@
+//! What the engine does on a GPU, on the host: the plan's launches, one frame, memory that is checked to the byte.
+
+use half::{bf16, f16};
+use ndarray::Array4;
+use sml::cuda::kernels::KernelVariant;
+use sml::cuda::plan::{DeviceFrame, DeviceLogits, GpuLimits, Plan, Workspace};
+use sml::{Capacity, ClassStatistics, ElementType, Layout, LogitsShape, Params, Size};
+
+use crate::frames::Frame;
+use crate::kernel_harness::{Failure, Job, Launch, Library, Order, Source, compile, elements, run};
+use crate::mutations::Mutation;
+
+/// Where the logits lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrangement {
+    Packed(Layout),
+    /// Neither classes nor pixels of a row side by side: columns first.
+    Columns,
+    /// NCHW with elements between rows and between images that belong to nobody.
+    Gaps {
+        row: usize,
+        image: usize,
+    },
+    /// Pixels with their classes side by side, images apart.
+    ApartPixels {
+        image: usize,
+    },
+}
+
+impl Arrangement {
+    fn strides(self, shape: LogitsShape) -> [usize; 4] {
+        let (c, Size { height, width }) = (shape.classes, shape.size);
+        match self {
+            Self::Packed(layout) => layout.strides(shape),
+            Self::Columns => [c * height * width, height * width, 1, height],
+            Self::Gaps { row, image } => {
+                let row = width + row;
+                [c * height * row + image, height * row, row, 1]
+            }
+            Self::ApartPixels { image } => [c * height * width + image, 1, c * width, c],
+        }
+    }
+}
+
+/// How a frame is run.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub order: Order,
+    /// Only the element type pinned, or what the plan pins.
+    pub generic: bool,
+    pub element: ElementType,
+    pub arrangement: Arrangement,
+    /// Distance of the logits, the score and the prediction from an aligned address: elements.
+    pub misalignments: [usize; 3],
+    pub half_score: bool,
+    pub limits: GpuLimits,
+    /// Most blocks in each dimension of a grid: kernels step over the rest.
+    pub most_blocks: u32,
+    pub mutation: Option<Mutation>,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            order: Order::Random(0),
+            generic: true,
+            element: ElementType::F32,
+            arrangement: Arrangement::Packed(Layout::Nchw),
+            misalignments: [0; 3],
+            half_score: false,
+            limits: GpuLimits { multiprocessors: 8, shared_bytes: 99 << 10 },
+            most_blocks: u32::MAX,
+            mutation: None,
+        }
+    }
+}
+
+/// The result, and what lies between the stages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostMap {
+    /// Anomaly scores; float16 widened.
+    pub score: Vec<f32>,
+    pub prediction: Vec<u8>,
+    pub non_finite: Vec<u64>,
+    /// Empty where no later stage reads them.
+    pub standardized: Vec<f32>,
+    pub suppressed: Vec<f32>,
+    /// Kernels that ran.
+    pub entries: Vec<&'static str>,
+}
+
+impl HostMap {
+    /// The scores' bits; one pattern for every NaN.
+    pub fn bits(&self) -> Vec<u32> {
+        self.score.iter().map(|v| if v.is_nan() { f32::NAN } else { *v }.to_bits()).collect()
+    }
+}
+
+/// The values that logits have after rounding to an element type.
+pub fn rounded(logits: &Array4<f32>, element: ElementType) -> Array4<f32> {
+    match element {
+        ElementType::F32 => logits.clone(),
+        ElementType::F16 => logits.mapv(|v| f16::from_f32(v).to_f32()),
+        ElementType::BF16 => logits.mapv(|v| bf16::from_f32(v).to_f32()),
+    }
+}
+
+/// The logits in memory; what lies between them is NaN.
+fn bytes(logits: &Array4<f32>, element: ElementType, strides: [usize; 4]) -> Vec<u8> {
+    let size = if element == ElementType::F32 { 4 } else { 2 };
+    let (n, c, h, w) = logits.dim();
+    let lengths = [n, c, h, w];
+    let last: usize = lengths.iter().zip(strides).map(|(length, stride)| (length - 1) * stride).sum();
+    let mut memory = vec![0xff; (last + 1) * size];
+    for ((n, c, y, x), &value) in logits.indexed_iter() {
+        let at = (n * strides[0] + c * strides[1] + y * strides[2] + x * strides[3]) * size;
+        match element {
+            ElementType::F32 => memory[at..at + 4].copy_from_slice(&value.to_le_bytes()),
+            ElementType::F16 => memory[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes()),
+            ElementType::BF16 => memory[at..at + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes()),
+        }
+    }
+    memory
+}
+
+/// Mean and standard deviation of each class as the kernel reads them. Every class has statistics here, or what it has not
+/// propagates.
+fn standardization(statistics: &ClassStatistics) -> Vec<u8> {
+    let table: Vec<[f32; 2]> = statistics
+        .classes()
+        .iter()
+        .map(|m| [m.mean.unwrap_or(f64::NAN) as f32, m.variance.unwrap_or(f64::NAN).sqrt() as f32])
+        .collect();
+    bytemuck::cast_slice(&table).to_vec()
+}
+
+fn library(variant: &KernelVariant, setting: &Setting) -> Library {
+    let mut source = Source::kernel(&if setting.generic { variant.generic() } else { variant.clone() });
+    if let Some(mutation) = &setting.mutation {
+        mutation.apply(&mut source);
+    }
+    compile(&source).unwrap_or_else(|problem| panic!("{variant}: {problem}"))
+}
+
+/// Runs all stages on a frame.
+///
+/// # Errors
+/// What a sanitizer or the harness found.
+pub fn submit(frame: &Frame, setting: &Setting) -> Result<HostMap, Failure> {
+    let capacity = Capacity::of(frame.shape(), frame.size);
+    let plan = Plan::new(frame.params, capacity, setting.limits);
+    submit_planned(&plan, capacity, frame, setting)
+}
+
+/// As [`submit`], by a plan for frames of up to `capacity`.
+///
+/// # Errors
+/// As [`submit`].
+pub fn submit_planned(
+    plan: &Plan,
+    capacity: Capacity,
+    frame: &Frame,
+    setting: &Setting,
+) -> Result<HostMap, Failure> {
+    let (shape, pixels) = (frame.shape(), frame.shape().batch * frame.size.pixels());
+    let strides = setting.arrangement.strides(shape);
+    let element_bytes = if setting.element == ElementType::F32 { 4 } else { 2 };
+    let score_bytes = if setting.half_score { 2 } else { 4 };
+    let [logits_offset, score_offset, prediction_offset] = setting.misalignments;
+
+    let mut job = Job::new(setting.order);
+    let logits = job.buffer(bytes(&frame.logits, setting.element, strides), logits_offset * element_bytes);
+    let score = job.unwritten::<u8>(pixels * score_bytes, score_offset * score_bytes);
+    let prediction = job.unwritten::<u8>(pixels, prediction_offset);
+    let non_finite = job.unwritten::<u64>(shape.batch, 0);
+    let needed = plan.workspace();
+    let table = if needed.standardization > 0 { standardization(&frame.statistics) } else { Vec::new() };
+    let used = |bytes: usize| if bytes > 0 { pixels } else { 0 };
+    let workspace = Workspace {
+        standardization: job.buffer(table, 0),
+        counters: job.buffer(vec![0; needed.counters], 0),
+        standardized: job.unwritten::<f32>(used(needed.standardized), 0),
+        suppressed: job.unwritten::<f32>(used(needed.suppressed), 0),
+    };
+    assert!(pixels <= capacity.batch * capacity.output.pixels());
+
+    let device = DeviceFrame {
+        logits: DeviceLogits { pointer: logits, element: setting.element, shape, strides },
+        size: frame.size,
+        score,
+        half_score: setting.half_score,
+        prediction,
+        non_finite,
+    };
+    let launches = plan.launches(&device, &workspace);
+    for launch in launches.iter() {
+        job.launches.push(Launch {
+            library: library(&plan.variants()[launch.slot], setting),
+            entry: launch.entry.to_owned(),
+            grid: launch.grid.map(|blocks| blocks.min(setting.most_blocks)),
+            block: launch.block,
+            shared_bytes: launch.shared_bytes,
+            arguments: launch.arguments.bytes().to_vec(),
+            pointers: launch.arguments.pointers(),
+        });
+    }
+    let buffers = run(&job)?;
+    assert!(
+        buffers[5].iter().all(|&byte| byte == 0),
+        "counters are not zero after a frame: {:?}",
+        buffers[5]
+    );
+    Ok(HostMap {
+        score: if setting.half_score {
+            elements::<f16>(&buffers[1]).into_iter().map(f16::to_f32).collect()
+        } else {
+            elements(&buffers[1])
+        },
+        prediction: buffers[2].clone(),
+        non_finite: elements(&buffers[3]),
+        standardized: elements(&buffers[6]),
+        suppressed: elements(&buffers[7]),
+        entries: launches.iter().map(|launch| launch.entry).collect(),
+    })
+}
+
+/// Whether scores are the same bits on a GPU and on the CPU: no exponential or logarithm takes part.
+pub fn is_exact(params: &Params) -> bool {
+    use sml::Score::{MaxLogit, Sml};
+    matches!(params.score, MaxLogit | Sml)
+}
