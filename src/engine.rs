@@ -185,6 +185,16 @@ enum Backend {
     Cuda(Box<CudaEngine>),
 }
 
+impl Backend {
+    fn warnings(&self) -> Vec<Warning> {
+        match self {
+            Self::Cpu(_) => Vec::new(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(engine) => engine.notes().iter().cloned().map(Warning::Kernels).collect(),
+        }
+    }
+}
+
 /// The engine on the CPU, with memory for its results.
 struct HostBackend {
     engine: CpuEngine,
@@ -270,13 +280,8 @@ impl Engine {
         let pooled = params.missing == crate::MissingStatistics::Pooled;
         let warning =
             (!without.is_empty()).then_some(Warning::ClassesWithoutStatistics { classes: without, pooled });
-        let mut warnings: Vec<Warning> = warning.into_iter().collect();
         let backend = backend(standardization)?;
-        match &backend {
-            Backend::Cpu(_) => {}
-            #[cfg(feature = "cuda")]
-            Backend::Cuda(engine) => warnings.extend(engine.notes().iter().cloned().map(Warning::Kernels)),
-        }
+        let warnings = warning.into_iter().chain(backend.warnings()).collect();
         Ok(Self {
             params,
             statistics_classes: statistics.map(|s| s.classes().len()),
@@ -449,6 +454,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Cuda`] when the driver refuses.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables, reason = "there is nothing to switch on the CPU"))]
     pub fn profile(&mut self, on: bool) -> Result<()> {
         match &mut self.backend {
             Backend::Cpu(_) => Ok(()),
