@@ -88,7 +88,7 @@ impl CudaEngine {
     ) -> Result<Self> {
         let context = Context::retain(ordinal)?;
         let plan = Plan::new(params, capacity, limits(&context)?);
-        let kernels = KernelSet::load(&context, plan.variants())?;
+        let kernels = KernelSet::load(&context, plan.variants(), |slot| plan.shared_bytes(slot))?;
         let stream = OwnStream::new(&context)?;
         let workspace = DeviceWorkspace::allocate(&context, plan.workspace())?;
         workspace
@@ -287,7 +287,7 @@ impl CudaEngine {
             let _bound = self.context.bind().map_err(|error| (Step::Bind, error))?;
             for frame in usual_frames(capacity, self.addresses.standardized) {
                 let launches = self.plan.launches(&frame, &self.addresses);
-                let launches = &launches;
+                let launches = &*launches;
                 let functions = self.functions(launches)?;
                 // SAFETY: nothing runs yet, so the frame's addresses may point nowhere; the functions are those of the
                 // launches, and the stream is the engine's own.

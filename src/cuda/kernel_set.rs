@@ -24,16 +24,20 @@ pub(super) struct KernelSet {
 }
 
 impl KernelSet {
-    /// Compiles and loads.
+    /// Compiles and loads. `shared_bytes` tells the most dynamic shared memory that a launch of a variant takes.
     ///
     /// # Errors
     /// [`Error::Cuda`] for a kernel that no source has for this GPU, or that the driver refuses.
-    pub fn load(context: &Arc<Context>, variants: &[KernelVariant]) -> Result<Self> {
+    pub fn load(
+        context: &Arc<Context>,
+        variants: &[KernelVariant],
+        shared_bytes: impl Fn(usize) -> u32,
+    ) -> Result<Self> {
         let compiled = compile_all(variants, context.gpu().compute_capability)?;
         let mut set = Self { modules: Vec::with_capacity(variants.len()), notes: Vec::new() };
-        for (variant, kernel) in variants.iter().zip(compiled) {
+        for (slot, (variant, kernel)) in variants.iter().zip(compiled).enumerate() {
             let module = set.load_one(context, variant, kernel)?;
-            module.allow_all_shared_memory()?;
+            module.allow_shared_memory(shared_bytes(slot))?;
             set.modules.push((variant.file, module));
         }
         Ok(set)
