@@ -68,11 +68,6 @@ impl Context {
         self.gpu.ordinal
     }
 
-    /// The driver's handle.
-    pub fn handle(&self) -> CUcontext {
-        self.handle
-    }
-
     /// One of the GPU's properties, at least 0.
     pub fn attribute(&self, attribute: Attribute) -> Result<u32> {
         // SAFETY: the device comes from `cuDeviceGet`.
