@@ -68,6 +68,11 @@ impl Context {
         self.gpu.ordinal
     }
 
+    /// The driver's number for the GPU.
+    pub fn device(&self) -> CUdevice {
+        self.device
+    }
+
     /// One of the GPU's properties, at least 0.
     pub fn attribute(&self, attribute: Attribute) -> Result<u32> {
         // SAFETY: the device comes from `cuDeviceGet`.

@@ -1,7 +1,8 @@
 //! Giving work to a GPU's streams: in order, on the right context, and never again after it failed.
 //!
 //! When the GPU reports that work failed, nothing that this process has on it can be trusted, and every later call fails the
-//! same way. The failure is returned once, and [`Error::Poisoned`] ever after without calling the driver.
+//! same way. The failure is returned once, and [`Error::Poisoned`] ever after without calling the driver. The same holds
+//! should the driver refuse to mark where work on a stream ends, because later work could then overtake it.
 #![allow(unsafe_code)]
 
 use std::sync::Arc;
@@ -20,6 +21,9 @@ pub(super) enum Step {
     Bind,
     AskAboutCapture,
     Order,
+    /// Later work could overtake what was just given.
+    LoseOrder,
+    UseStreamOfAnotherGpu,
     Find(&'static str),
     Launch(&'static str),
     Graph,
@@ -78,11 +82,10 @@ impl Queue {
             if is_capturing(stream.handle()).map_err(|error| (Step::AskAboutCapture, error))? {
                 return give(true);
             }
-            self.order.enter(stream).map_err(|error| (Step::Order, error))?;
+            self.order.enter(stream)?;
             let given = give(false);
             // Also after a failure: some of the work may run.
-            let left = self.order.leave().map_err(|error| (Step::Order, error));
-            given.and(left)
+            self.order.leave().and(given)
         }
     }
 
@@ -133,6 +136,14 @@ impl Queue {
             Step::Bind => format!("use {device} on this thread"),
             Step::AskAboutCapture => "tell whether the stream is being captured".to_owned(),
             Step::Order => "put work behind the work before".to_owned(),
+            Step::LoseOrder => "mark the end of work on its stream".to_owned(),
+            Step::UseStreamOfAnotherGpu => {
+                return Error::Device {
+                    device,
+                    problem: "the stream is of another GPU".to_owned(),
+                    remedy: "give the engine a stream of its own GPU, where the logits are".to_owned(),
+                };
+            }
             Step::Find(kernel) => format!("find the kernel {kernel}"),
             Step::Launch(kernel) => format!("launch the kernel {kernel} on {device}"),
             Step::Graph => format!("launch a frame's graph on {device}"),
@@ -143,6 +154,8 @@ impl Queue {
         if breaks_the_context(error) {
             self.poison = Some(message.clone());
             message.push_str(&format!(" (work that {device} was given earlier has failed)"));
+        } else if matches!(step, Step::LoseOrder) {
+            self.poison = Some(message.clone());
         }
         Error::Cuda { action, message }
     }
