@@ -84,6 +84,18 @@ impl StatisticsAccumulator {
         Self { classes: vec![MomentAccumulator::default(); classes], non_finite: 0 }
     }
 
+    /// One that has seen what a GPU has summed up: count, mean and sum of squared deviations of each class, and the number
+    /// of pixels left out.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn from_sums(classes: impl Iterator<Item = (u64, f64, f64)>, non_finite: u64) -> Self {
+        let classes = classes.map(|(count, mean, squared_deviations)| MomentAccumulator {
+            count,
+            mean,
+            squared_deviations,
+        });
+        Self { classes: classes.collect(), non_finite }
+    }
+
     /// Adds one image or a part of it: the max logit and the predicted class of each pixel. A max logit that is not
     /// finite is counted and left out, so that one broken pixel cannot spoil a calibration.
     ///

@@ -68,9 +68,9 @@ impl Context {
         self.gpu.ordinal
     }
 
-    /// The driver's handle.
-    pub fn handle(&self) -> CUcontext {
-        self.handle
+    /// The driver's number for the GPU.
+    pub fn device(&self) -> CUdevice {
+        self.device
     }
 
     /// One of the GPU's properties, at least 0.

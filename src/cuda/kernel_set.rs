@@ -2,19 +2,21 @@
 //!
 //! A kernel from the cache folder may be one that the driver refuses: cut short by a full disk, or altered. It is then
 //! removed and made once more.
+#![allow(unsafe_code)]
 
 use std::sync::Arc;
 
 use cudarc::driver::result::DriverError;
-use cudarc::driver::sys::CUfunction;
+use cudarc::driver::sys::{CUfunction, CUresult, CUstream};
 
 use super::compiled_kernels::{CompiledKernel, Origin, compile_all, cubin, discard};
 use super::context::Context;
 use super::driver_error::{describe, is_about_the_image};
 use super::kernels::{KernelFile, KernelVariant};
-use super::module::Module;
+use super::module::{self, Module};
 use super::nvrtc;
 use super::plan::Launch;
+use super::queue::{Failure, Step};
 use crate::{Error, Result};
 
 /// Modules in the order of the plan's variants.
@@ -24,16 +26,20 @@ pub(super) struct KernelSet {
 }
 
 impl KernelSet {
-    /// Compiles and loads.
+    /// Compiles and loads. `shared_bytes` tells the most dynamic shared memory that a launch of a variant takes.
     ///
     /// # Errors
     /// [`Error::Cuda`] for a kernel that no source has for this GPU, or that the driver refuses.
-    pub fn load(context: &Arc<Context>, variants: &[KernelVariant]) -> Result<Self> {
+    pub fn load(
+        context: &Arc<Context>,
+        variants: &[KernelVariant],
+        shared_bytes: impl Fn(usize) -> u32,
+    ) -> Result<Self> {
         let compiled = compile_all(variants, context.gpu().compute_capability)?;
         let mut set = Self { modules: Vec::with_capacity(variants.len()), notes: Vec::new() };
-        for (variant, kernel) in variants.iter().zip(compiled) {
+        for (slot, (variant, kernel)) in variants.iter().zip(compiled).enumerate() {
             let module = set.load_one(context, variant, kernel)?;
-            module.allow_all_shared_memory()?;
+            module.allow_shared_memory(shared_bytes(slot))?;
             set.modules.push((variant.file, module));
         }
         Ok(set)
@@ -61,8 +67,22 @@ impl KernelSet {
     }
 
     /// The kernel that a launch names.
-    pub fn function(&self, launch: &Launch) -> Option<CUfunction> {
-        self.modules.get(launch.slot)?.1.function(launch.entry)
+    pub fn function(&self, launch: &Launch) -> Result<CUfunction, Failure> {
+        let module = self.modules.get(launch.slot);
+        let missing = (Step::Find(launch.entry), DriverError(CUresult::CUDA_ERROR_NOT_FOUND));
+        module.and_then(|(_, module)| module.function(launch.entry)).ok_or(missing)
+    }
+
+    /// Gives one launch to a stream.
+    ///
+    /// # Safety
+    /// The launch is of the plan that these kernels were loaded for. What its arguments point at stays valid until the
+    /// kernel is complete. The stream is alive, and its context, which is the kernels' too, is bound.
+    pub unsafe fn give(&self, launch: &Launch, stream: CUstream) -> Result<(), Failure> {
+        let function = self.function(launch)?;
+        // SAFETY: the function is the one that the plan made the launch for; the rest is the caller's duty.
+        unsafe { module::launch(function, launch, stream) }
+            .map_err(|error| (Step::Launch(launch.entry), error))
     }
 
     /// The stage that a launch belongs to.

@@ -21,10 +21,13 @@ pub mod nvrtc;
 mod nvrtc_binding;
 mod nvrtc_files;
 pub mod plan;
+mod queue;
 mod stage_clock;
+mod statistics_accumulator;
 mod stream;
 mod stream_order;
 
 pub(crate) use cuda_engine::CudaEngine;
 pub use cuda_engine::CudaOptions;
+pub use statistics_accumulator::CudaStatisticsAccumulator;
 pub use stream::RawStream;

@@ -9,12 +9,15 @@ use std::ptr;
 use std::sync::Arc;
 
 use cudarc::driver::result::DriverError;
-use cudarc::driver::sys::{self, CUdevice_attribute, CUfunction, CUfunction_attribute, CUmodule};
+use cudarc::driver::sys::{self, CUfunction, CUfunction_attribute, CUmodule};
 
 use super::context::Context;
 use super::driver_error::refused;
 use super::plan::Launch;
 use crate::Result;
+
+/// Dynamic shared memory that a kernel may have unless it was given more.
+const UNASKED_SHARED_BYTES: u32 = 48 << 10;
 
 /// One loaded image with its kernels.
 pub(super) struct Module {
@@ -56,34 +59,19 @@ impl Module {
         functions.into_iter().map(|function| Ok((name_of(function)?, function))).collect()
     }
 
-    /// Lets kernels have as much dynamic shared memory as the GPU gives to a block, instead of 48 KiB.
-    pub fn allow_all_shared_memory(&self) -> Result<()> {
-        use CUfunction_attribute as Attribute;
-        let most = self
-            .context
-            .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+    /// Lets each kernel have so many bytes of dynamic shared memory, where that is more than every GPU gives unasked.
+    pub fn allow_shared_memory(&self, bytes: u32) -> Result<()> {
+        if bytes <= UNASKED_SHARED_BYTES {
+            return Ok(());
+        }
+        let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         for (name, function) in &self.functions {
-            let refusal = |error| refused(format!("give {name} its shared memory"), error);
+            let refusal = |error| refused(format!("give {name} {bytes} bytes of shared memory"), error);
             let _bound = self.context.bind().map_err(refusal)?;
-            let mut fixed = 0;
-            // SAFETY: the function is loaded; valid for the write of one number; the context is bound.
-            unsafe {
-                sys::cuFuncGetAttribute(
-                    &raw mut fixed,
-                    Attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
-                    *function,
-                )
+            // SAFETY: the function is loaded; the context is bound.
+            unsafe { sys::cuFuncSetAttribute(*function, attribute, bytes as i32) }
                 .result()
                 .map_err(refusal)?;
-                let rest = most.saturating_sub(fixed.unsigned_abs()).min(i32::MAX as u32) as i32;
-                sys::cuFuncSetAttribute(
-                    *function,
-                    Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                    rest,
-                )
-                .result()
-                .map_err(refusal)?;
-            }
         }
         Ok(())
     }

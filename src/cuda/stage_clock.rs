@@ -13,7 +13,7 @@ use super::stream::Event;
 use crate::{Result, StageTimings};
 
 /// Launches of a frame at most.
-pub(super) const MOST_LAUNCHES: usize = 4;
+pub(super) const MOST_LAUNCHES: usize = 3;
 
 /// Events around the launches of the latest frame that was timed.
 pub(super) struct StageClock {
@@ -25,7 +25,7 @@ pub(super) struct StageClock {
 impl StageClock {
     pub fn new(context: &Arc<Context>) -> Result<Self> {
         let event = || Event::for_timing(context);
-        let events = [event()?, event()?, event()?, event()?, event()?];
+        let events = [event()?, event()?, event()?, event()?];
         Ok(Self { events, stages: [None; MOST_LAUNCHES] })
     }
 

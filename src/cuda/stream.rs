@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cudarc::driver::result::DriverError;
-use cudarc::driver::sys::{self, CUevent, CUevent_flags, CUstream, CUstream_flags, CUstreamCaptureStatus};
+use cudarc::driver::sys::{
+    self, CUdevice, CUevent, CUevent_flags, CUstream, CUstream_flags, CUstreamCaptureStatus,
+};
 
 use super::context::Context;
 use super::driver_error::refused;
@@ -48,6 +50,17 @@ pub(super) unsafe fn id_of(stream: CUstream) -> Result<u64, DriverError> {
     // SAFETY: valid for the write of one number; the stream is the caller's duty.
     unsafe { sys::cuStreamGetId(stream, &raw mut id) }.result()?;
     Ok(id)
+}
+
+/// The GPU of a stream.
+///
+/// # Safety
+/// The stream is alive, and a context is bound.
+pub(super) unsafe fn device_of(stream: CUstream) -> Result<CUdevice, DriverError> {
+    let mut device = 0;
+    // SAFETY: valid for the write of one number; the stream is the caller's duty.
+    unsafe { sys::cuStreamGetDevice(stream, &raw mut device) }.result()?;
+    Ok(device)
 }
 
 /// Whether work given to the stream is being captured into a graph. An error with CUDA's default stream while another

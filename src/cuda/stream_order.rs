@@ -13,15 +13,17 @@ use std::ptr;
 use std::sync::Arc;
 
 use cudarc::driver::result::DriverError;
-use cudarc::driver::sys::{CUresult, CUstream};
+use cudarc::driver::sys::{CUdevice, CUresult, CUstream};
 
 use super::context::Context;
-use super::stream::{Event, RawStream, id_of, is_capturing};
+use super::queue::{Failure, Step};
+use super::stream::{Event, RawStream, device_of, id_of, is_capturing};
 use crate::Result;
 
 /// Where the latest frame went, and how a frame on another stream waits for it.
 pub(super) struct StreamOrder {
     event: Event,
+    device: CUdevice,
     /// Streams that exist for as long as the engine does, with their ids.
     lasting: [(usize, u64); 2],
     last: Option<Last>,
@@ -50,41 +52,44 @@ impl StreamOrder {
             (RawStream::DEFAULT.as_raw() as usize, default_id.map_err(refusal)?),
             (own.as_raw() as usize, own_id.map_err(refusal)?),
         ];
-        Ok(Self { event: Event::for_order(context)?, lasting, last: None })
+        Ok(Self { event: Event::for_order(context)?, device: context.device(), lasting, last: None })
     }
 
-    /// Call before a frame is given to `stream`.
+    /// Call before a frame is given to `stream`. After an error nothing has changed.
     ///
     /// # Safety
-    /// The stream is alive and is not being captured, and its context is bound.
-    pub unsafe fn enter(&mut self, stream: RawStream) -> Result<(), DriverError> {
+    /// The stream is alive and is not being captured, and the context is bound.
+    pub unsafe fn enter(&mut self, stream: RawStream) -> Result<(), Failure> {
+        let in_order = |error| (Step::Order, error);
         // SAFETY: the caller's duty.
-        let id = unsafe { self.id(stream) }?;
-        if let Some(last) = self.last.filter(|last| last.id != id) {
+        let id = unsafe { self.id(stream) }.map_err(in_order)?;
+        if self.last.is_none_or(|last| last.id != id) {
             // SAFETY: an event that is not recorded yet belongs to a frame on a lasting stream; `stream` is the caller's
             // duty.
             unsafe {
-                if !last.recorded {
-                    record_outside_captures(&self.event, last.stream.handle())?;
-                    self.last = Some(Last { recorded: true, ..last });
+                self.check_device(stream, id)?;
+                self.record_late().map_err(in_order)?;
+                if self.last.is_some() {
+                    self.event.hold_back(stream.handle()).map_err(in_order)?;
                 }
-                self.event.hold_back(stream.handle())?;
             }
         }
         self.last = Some(Last { stream, id, recorded: false });
         Ok(())
     }
 
-    /// Call after the frame was given to the stream, also where that failed half-way.
+    /// Call after the frame was given to the stream, also where that failed half-way. After an error nothing can follow
+    /// that frame in order.
     ///
     /// # Safety
     /// As for [`enter`](Self::enter), with the same stream.
-    pub unsafe fn leave(&mut self) -> Result<(), DriverError> {
+    pub unsafe fn leave(&mut self) -> Result<(), Failure> {
         if let Some(last) = &mut self.last
             && !self.lasting.iter().any(|&(_, id)| id == last.id)
         {
             // SAFETY: the caller's duty.
-            unsafe { self.event.record(last.stream.handle()) }?;
+            let recorded = unsafe { self.event.record(last.stream.handle()) };
+            recorded.map_err(|error| (Step::LoseOrder, error))?;
             last.recorded = true;
         }
         Ok(())
@@ -93,15 +98,43 @@ impl StreamOrder {
     /// Waits until the latest frame is complete.
     ///
     /// # Safety
-    /// The engine's context is bound.
+    /// The context is bound.
     pub unsafe fn wait(&mut self) -> Result<(), DriverError> {
-        let Some(last) = &mut self.last else { return Ok(()) };
-        if !last.recorded {
-            // SAFETY: the event of a frame on a lasting stream is the only one not recorded yet.
+        if self.last.is_none() {
+            return Ok(());
+        }
+        // SAFETY: the event of a frame on a lasting stream is the only one not recorded yet.
+        unsafe { self.record_late() }?;
+        self.event.synchronize()
+    }
+
+    /// Records the event behind the latest frame, where that was not done yet.
+    ///
+    /// # Safety
+    /// The context is bound.
+    unsafe fn record_late(&mut self) -> Result<(), DriverError> {
+        if let Some(last) = self.last.as_mut().filter(|last| !last.recorded) {
+            // SAFETY: only the event behind a frame on a lasting stream is not recorded at once.
             unsafe { record_outside_captures(&self.event, last.stream.handle()) }?;
+            // Work that others give to the stream later need not be waited for, but a later frame must be: `enter` forgets
+            // this record with each frame.
             last.recorded = true;
         }
-        self.event.synchronize()
+        Ok(())
+    }
+
+    /// # Safety
+    /// The stream is alive, and the context is bound.
+    unsafe fn check_device(&self, stream: RawStream, id: u64) -> Result<(), Failure> {
+        if self.lasting.iter().any(|&(_, lasting)| lasting == id) {
+            return Ok(());
+        }
+        // SAFETY: the caller's duty.
+        let device = unsafe { device_of(stream.handle()) }.map_err(|error| (Step::Order, error))?;
+        if device == self.device {
+            return Ok(());
+        }
+        Err((Step::UseStreamOfAnotherGpu, DriverError(CUresult::CUDA_ERROR_INVALID_CONTEXT)))
     }
 
     /// # Safety

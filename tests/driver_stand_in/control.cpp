@@ -33,7 +33,13 @@ CONTROL const char *stand_in_living() {
 // Lets a function fail with a code at its nth call from now on, the first being 1. Codes from 700 to 719 are sticky.
 CONTROL void stand_in_fail(const char *function, int nth, int code) {
     std::lock_guard<std::recursive_mutex> lock(state().lock);
-    state().failures[function] = {nth, code};
+    state().failures.emplace(function, std::make_pair(nth, code));
+}
+
+// Forgets failures that have not happened yet.
+CONTROL void stand_in_fail_no_more() {
+    std::lock_guard<std::recursive_mutex> lock(state().lock);
+    state().failures.clear();
 }
 
 // Sets a property of the machine, before the driver is first called.

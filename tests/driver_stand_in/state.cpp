@@ -35,13 +35,15 @@ int misuse(const std::string &what, int code) {
 static int refusal_of(const char *name, bool needs_context) {
     State &s = state();
     note(std::string("call ") + name);
-    auto failure = s.failures.find(name);
-    if (failure != s.failures.end() && --failure->second.first == 0) {
-        int code = failure->second.second;
-        s.failures.erase(failure);
-        if (code >= FIRST_STICKY && code <= LAST_STICKY) s.sticky = code;
-        return code;
+    int code = SUCCESS;
+    auto [failure, end] = s.failures.equal_range(name);
+    while (failure != end) {
+        bool now = --failure->second.first == 0;
+        if (now) code = failure->second.second;
+        failure = now ? s.failures.erase(failure) : std::next(failure);
     }
+    if (code >= FIRST_STICKY && code <= LAST_STICKY) s.sticky = code;
+    if (code != SUCCESS) return code;
     if (!needs_context) return SUCCESS;
     if (s.sticky != 0) return s.sticky;
     if (current() == nullptr || current()->retained == 0) {

@@ -135,7 +135,7 @@ struct State {
     uint64_t memory_bytes = 1ull << 30;
     bool initialised = false;
     int sticky = 0;
-    std::map<std::string, std::pair<int, int>> failures;  // function -> (calls until it fails, code)
+    std::multimap<std::string, std::pair<int, int>> failures;  // function -> (calls until it fails, code)
 
     std::vector<std::unique_ptr<Context>> contexts;
     std::map<Context *, Stream *> default_streams;

@@ -96,6 +96,14 @@ DRIVER cuStreamGetId(void *handle, unsigned long long *id) {
     return SUCCESS;
 }
 
+DRIVER cuStreamGetDevice(void *handle, int *device) {
+    BEGIN;
+    Stream *stream = find_stream(handle);
+    if (stream == nullptr) return misuse("a stream that does not exist");
+    *device = stream->context->device;
+    return SUCCESS;
+}
+
 DRIVER cuStreamIsCapturing(void *handle, int *status) {
     BEGIN;
     Stream *stream = find_stream(handle);
