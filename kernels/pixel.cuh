@@ -69,6 +69,8 @@ __device__ inline float softmax_score(const StandardizeArgs& args, float maximum
     float inverse = SCORE_KIND == ENERGY ? 1.0f / args.temperature : 1.0f;
 #ifdef SML_CLASSES
 #pragma unroll
+#else
+#pragma unroll 1
 #endif
     for (int c = 0; c < CLASSES; ++c) {
         float distance = (value(c) - maximum) * inverse;

@@ -195,7 +195,7 @@ __device__ inline void store_lanes(const StandardizeArgs& args, i64 index, const
 #endif
 
 // Scores the LANES pixels whose first class lies at `own`; returns how many of them are broken. The softmax scores need every
-// logit twice: where the classes are few they stay in registers, else the second read comes out of the caches.
+// logit twice: where the classes are few they stay in registers, else each pixel is read again out of the caches.
 __device__ inline u32 score_lanes(const StandardizeArgs& args, const float2* table, const Element* own, i64 index) {
     const int BATCH = 8;
     uint4 held[HELD_CLASSES];
@@ -221,7 +221,8 @@ __device__ inline u32 score_lanes(const StandardizeArgs& args, const float2* tab
 #endif
         }
     }
-    if (maxima.broken()) {
+    const bool again = HELD_CLASSES == 1 && SCORE_KIND != MAX_LOGIT && SCORE_KIND != SML;
+    if (again || maxima.broken()) {
         u32 broken = 0;
 #pragma unroll 1
         for (int i = 0; i < LANES; ++i) {
@@ -236,7 +237,7 @@ __device__ inline u32 score_lanes(const StandardizeArgs& args, const float2* tab
     int predictions[LANES];
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-        auto value = [&](int c) { return HELD_CLASSES > 1 ? lane(held[c], i) : widen(own[c * args.stride_c + i]); };
+        auto value = [&](int c) { return lane(held[HELD_CLASSES > 1 ? c : 0], i); };
         predictions[i] = maxima.winner(i);
         scores[i] = score_of(args, table, maxima.maximum(i), predictions[i], value);
     }
