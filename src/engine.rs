@@ -454,7 +454,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Cuda`] when the driver refuses.
-    #[cfg_attr(not(feature = "cuda"), allow(unused_variables, reason = "there is nothing to switch on the CPU"))]
+    #[cfg_attr(
+        not(feature = "cuda"),
+        allow(unused_variables, reason = "there is nothing to switch on the CPU")
+    )]
     pub fn profile(&mut self, on: bool) -> Result<()> {
         match &mut self.backend {
             Backend::Cpu(_) => Ok(()),

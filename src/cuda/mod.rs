@@ -29,5 +29,6 @@ mod stream_order;
 
 pub(crate) use cuda_engine::CudaEngine;
 pub use cuda_engine::CudaOptions;
+pub use embedded_kernels::embedded_architectures;
 pub use statistics_accumulator::CudaStatisticsAccumulator;
 pub use stream::RawStream;

@@ -88,6 +88,8 @@ pub(super) struct Cuda {
     /// `CUDA_VISIBLE_DEVICES`, which hides GPUs, if it is set.
     pub visible_devices: Option<String>,
     pub nvrtc: Finding<NvrtcFacts>,
+    /// What the generic kernels inside the program were compiled for (`sm_90` and so on).
+    pub embedded_kernels: Vec<String>,
     /// `None`: the environment names no folder for it.
     pub kernel_cache: Option<KernelCache>,
 }
@@ -159,6 +161,7 @@ pub(super) mod tests {
             cuda: Some(Cuda {
                 driver: Finding::Absent("libcuda.so.1 is not on this machine".into()),
                 visible_devices: None,
+                embedded_kernels: vec!["sm_90".into(), "compute_75".into()],
                 nvrtc: Finding::Present(NvrtcFacts {
                     path: "/clone/.libtorch/lib/libnvrtc.so.13".into(),
                     builtins: Some("/clone/.libtorch/lib/libnvrtc-builtins.so.13.0".into()),

@@ -15,7 +15,8 @@ pub(super) fn judge_cuda(cuda: &Cuda, wish: GpuWish, request: DeviceRequest) -> 
     let mut checks = vec![driver(&cuda.driver, wish)];
     checks.extend(cuda.gpus().iter().map(|gpu| judge_gpu(gpu, wish)));
     checks.extend(missing_gpu(cuda, wish, request));
-    checks.push(nvrtc(&cuda.nvrtc, wish));
+    checks.push(nvrtc(&cuda.nvrtc, wish, &cuda.embedded_kernels));
+    checks.push(embedded_kernels(&cuda.embedded_kernels));
     checks.push(kernel_cache(cuda.kernel_cache.as_ref(), wish));
     checks
 }
@@ -82,15 +83,30 @@ fn missing_gpu(cuda: &Cuda, wish: GpuWish, request: DeviceRequest) -> Option<Che
     }
 }
 
-fn nvrtc(nvrtc: &Finding<NvrtcFacts>, wish: GpuWish) -> Check {
+fn nvrtc(nvrtc: &Finding<NvrtcFacts>, wish: GpuWish, embedded: &[String]) -> Check {
     match nvrtc {
         Finding::Present(found) => judge_nvrtc(found, wish),
-        Finding::Absent(reason) | Finding::Broken(reason) => wish.problem(
+        Finding::Absent(reason) | Finding::Broken(reason) if embedded.is_empty() => wish.problem(
             "NVRTC",
             format!("not loaded: GPU kernels cannot be compiled ({reason})"),
             NVRTC_REMEDY,
         ),
+        Finding::Absent(reason) | Finding::Broken(reason) => Check::note(
+            "NVRTC",
+            format!("not loaded: the generic kernels inside the program serve, which are slower ({reason})"),
+        ),
     }
+}
+
+fn embedded_kernels(architectures: &[String]) -> Check {
+    const NAME: &str = "embedded kernels";
+    if architectures.is_empty() {
+        return Check::note(
+            NAME,
+            "none: this program was built without NVRTC, which GPUs need to run it then",
+        );
+    }
+    Check::ok(NAME, format!("generic ones for {}", architectures.join(", ")))
 }
 
 fn judge_nvrtc(found: &NvrtcFacts, wish: GpuWish) -> Check {

@@ -30,7 +30,8 @@ impl Report {
             checks.iter().filter(|check| check.is_fatal()).map(|check| check.name.as_str()).collect();
         let gpus = facts.libtorch.as_ref().map_or(0, |libtorch| libtorch.gpus);
         let conclusion = match broken.as_slice() {
-            [] if gpus > 0 => "Backbones can run on the GPU; the engine runs on the CPU.".to_owned(),
+            [] if gpus > 0 && facts.cuda.is_some() => "Backbones and engine can run on the GPU.".to_owned(),
+            [] if gpus > 0 => "Backbones can run on the GPU; this build's engine runs on the CPU.".to_owned(),
             [] if facts.libtorch.is_none() => "The CPU path works; this build has no backbones.".to_owned(),
             [] => "The CPU path works: backbones and engine run on the CPU.".to_owned(),
             names => format!("Not usable for --device {request}: {}.", names.join(", ")),

@@ -155,6 +155,7 @@ fn gather_cuda() -> Option<Cuda> {
         driver,
         visible_devices: std::env::var("CUDA_VISIBLE_DEVICES").ok(),
         nvrtc: gather_nvrtc(architecture),
+        embedded_kernels: crate::cuda::embedded_architectures().iter().map(ToString::to_string).collect(),
         kernel_cache: gather_kernel_cache(),
     })
 }
