@@ -68,6 +68,13 @@ impl Context {
         self.gpu.ordinal
     }
 
+    /// Waits until all work of this process on the GPU is complete.
+    pub fn synchronize(&self) -> Result<(), DriverError> {
+        let _bound = self.bind()?;
+        // SAFETY: the context is bound.
+        unsafe { sys::cuCtxSynchronize() }.result()
+    }
+
     /// The driver's number for the GPU.
     pub fn device(&self) -> CUdevice {
         self.device

@@ -166,10 +166,12 @@ impl Queue {
 }
 
 impl Drop for Queue {
-    /// An error leaves nothing to wait for. Captured graphs of others are theirs to stop.
+    /// Captured graphs of others are theirs to stop.
     fn drop(&mut self) {
-        if self.poison.is_none() {
-            let _ = self.wait();
+        let waited = self.poison.is_none() && self.wait().is_ok();
+        if !waited {
+            // Whatever the work became, all of it must be over. An error leaves nothing to wait for.
+            let _ = self.context.synchronize();
         }
     }
 }

@@ -1,0 +1,17 @@
+//! The engine on a GPU as the driver sees it: which calls it makes, in which order, and what it gives back.
+//!
+//! No GPU is needed. A stand-in for the driver (tests/driver_stand_in) is compiled, and each test runs in a process of its
+//! own that finds it in place of the real one. The stand-in runs no kernel: what those compute is tested elsewhere.
+
+#![cfg(feature = "cuda")]
+// Device addresses cannot be checked, so giving them is `unsafe`; clippy's leave for tests does not cover their helpers.
+#![allow(clippy::unwrap_used, clippy::panic, unsafe_code)]
+
+mod building;
+mod failures;
+mod frames;
+mod log;
+mod setting;
+mod stand_in;
+mod statistics;
+mod streams;
