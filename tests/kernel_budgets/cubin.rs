@@ -58,8 +58,10 @@ pub fn entries(cubin: &[u8]) -> BTreeMap<String, Entry> {
     }
     for (attribute, symbol, value) in attributes(find(".nv.info").unwrap().bytes) {
         let Some(entry) = found.get_mut(symbols[symbol as usize]) else {
-            // A function that kernels call: it may keep nothing on a stack either.
-            assert!(attribute == REGISTER_COUNT || value == 0, "{} has a stack", symbols[symbol as usize]);
+            // A function that some kernel calls: which one is not asked.
+            if attribute != REGISTER_COUNT {
+                found.values_mut().for_each(|entry| entry.stack_bytes = entry.stack_bytes.max(value));
+            }
             continue;
         };
         match attribute {
