@@ -1,11 +1,12 @@
 # `make demo` and `make test` are all that a fresh clone needs; both fetch what is missing first.
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench kernel-report clean
 
 help:
 	@echo 'make demo   fetch what is missing, build, run the bundled network on the bundled scenes -> demo/index.html'
 	@echo 'make test   fetch what is missing, run every test'
 	@echo 'make check  formatting, lints and documentation in every combination of features'
 	@echo 'make bench  benchmarks of the CPU engine'
+	@echo 'make kernel-report  registers, shared memory and loads of the GPU kernels; needs no GPU'
 
 setup:
 	@scripts/setup.sh
@@ -23,6 +24,9 @@ check: setup
 
 bench: setup
 	cargo bench --locked
+
+kernel-report: setup
+	@scripts/kernel_report.py
 
 clean:
 	cargo clean

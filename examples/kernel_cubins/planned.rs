@@ -6,6 +6,7 @@ use sml::{Capacity, ComputeCapability, ElementType, Layout, LogitsShape, Params,
 
 /// What the multiprocessors of an architecture have (CUDA C++ Programming Guide, "Technical Specifications per Compute
 /// Capability").
+#[derive(Clone, Copy)]
 pub struct Multiprocessor {
     /// As in `sm_90`.
     pub architecture: u32,
@@ -22,7 +23,8 @@ pub struct Multiprocessor {
 /// 32-bit registers of every multiprocessor.
 const REGISTERS: u32 = 65_536;
 
-const MULTIPROCESSORS: [Multiprocessor; 7] = [
+/// Those of the architectures that kernels are embedded for.
+pub const MULTIPROCESSORS: [Multiprocessor; 7] = [
     multiprocessor(75, 1024, 16, 64, 0),
     multiprocessor(80, 2048, 32, 164, 1),
     multiprocessor(86, 1536, 16, 100, 1),
@@ -67,7 +69,7 @@ pub struct PlannedLaunch {
     /// The kernel.
     pub variant: KernelVariant,
     /// Where it runs.
-    pub multiprocessor: &'static Multiprocessor,
+    pub multiprocessor: Multiprocessor,
     /// How it is launched.
     pub launch: Launch,
 }
@@ -88,7 +90,7 @@ pub fn planned_launches() -> Vec<PlannedLaunch> {
             planned.push(new);
         }
     };
-    for multiprocessor in &MULTIPROCESSORS {
+    for multiprocessor in MULTIPROCESSORS {
         let limits = GpuLimits {
             multiprocessors: 100,
             shared_bytes: multiprocessor.shared_bytes - multiprocessor.reserved_bytes,
