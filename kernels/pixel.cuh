@@ -86,10 +86,11 @@ __device__ inline float softmax_score(const StandardizeArgs& args, float maximum
 
 // Score from the maximum; `value(c)` is the pixel's logit of class c.
 template <class Value>
-__device__ inline float score_of(const StandardizeArgs& args, const float2* table, float maximum, int prediction, Value value) {
+__device__ inline float score_of(const StandardizeArgs& args, float maximum, int prediction, Value value) {
     if (SCORE_KIND == MAX_LOGIT) return maximum;
     if (SCORE_KIND == SML) {
-        float2 moments = table[prediction];
+        // A few classes a warp: the first-level cache answers.
+        float2 moments = __ldg(args.standardization + prediction);
         return (maximum - moments.x) / moments.y;
     }
     return softmax_score(args, maximum, value);
@@ -97,17 +98,17 @@ __device__ inline float score_of(const StandardizeArgs& args, const float2* tabl
 
 // What a broken pixel becomes.
 template <class Value>
-__device__ inline Pixel broken_pixel(const StandardizeArgs& args, const float2* table, Value value) {
+__device__ inline Pixel broken_pixel(const StandardizeArgs& args, Value value) {
     Pixel pixel;
     float maximum = broken_maximum(args, value, pixel.prediction);
-    pixel.score = args.replace ? -args.replacement : score_of(args, table, maximum, pixel.prediction, value);
+    pixel.score = args.replace ? -args.replacement : score_of(args, maximum, pixel.prediction, value);
     pixel.broken = true;
     return pixel;
 }
 
 // A pixel in a loop of few registers: for the rare ones, and for the rest of a load that holds a broken one.
 template <class Value>
-__device__ inline Pixel careful_pixel(const StandardizeArgs& args, const float2* table, Value value) {
+__device__ inline Pixel careful_pixel(const StandardizeArgs& args, Value value) {
     Pixel pixel;
     float best = value(0), probe = best * 0.0f;
     pixel.prediction = 0;
@@ -118,14 +119,14 @@ __device__ inline Pixel careful_pixel(const StandardizeArgs& args, const float2*
         probe = __fmaf_rn(v, 0.0f, probe);
         if (v > best) best = v, pixel.prediction = c;
     }
-    if (!(probe == 0.0f)) return broken_pixel(args, table, value);
-    pixel.score = score_of(args, table, best, pixel.prediction, value);
+    if (!(probe == 0.0f)) return broken_pixel(args, value);
+    pixel.score = score_of(args, best, pixel.prediction, value);
     return pixel;
 }
 
 // A pixel whose logits `fetch(c)` gives. They are fetched once where the classes are few enough for registers.
 template <class Fetch>
-__device__ inline Pixel whole_pixel(const StandardizeArgs& args, const float2* table, Fetch fetch) {
+__device__ inline Pixel whole_pixel(const StandardizeArgs& args, Fetch fetch) {
 #if defined(SML_CLASSES) && SML_CLASSES <= 32
     float held[CLASSES];
 #pragma unroll
@@ -146,9 +147,9 @@ __device__ inline Pixel whole_pixel(const StandardizeArgs& args, const float2* t
         prediction = wins ? c : prediction;
         best = wins ? v : best;
     }
-    if (!(probe == 0.0f)) return broken_pixel(args, table, fetch);
+    if (!(probe == 0.0f)) return broken_pixel(args, fetch);
     Pixel pixel;
-    pixel.score = score_of(args, table, best, prediction, value);
+    pixel.score = score_of(args, best, prediction, value);
     pixel.prediction = prediction;
     pixel.broken = false;
     return pixel;

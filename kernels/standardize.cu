@@ -20,14 +20,6 @@ static_assert(sizeof(StandardizeArgs) == SML_ARGUMENT_BYTES, "StandardizeArgs di
 // ---------------------------------------------------------------------------------------------------------------------------------
 // A block's part
 
-// The class table in shared memory: pixels of a warp look up different classes. Ends with a barrier.
-__device__ inline void load_table(const StandardizeArgs& args, float2* table) {
-    if (SCORE_KIND == SML) {
-        for (int c = threadIdx.x; c < CLASSES; c += blockDim.x) table[c] = args.standardization[c];
-    }
-    __syncthreads();
-}
-
 // Adds this thread's broken pixels of image n. The last block of the image writes the sum and leaves the running counts at
 // zero for the next frame. Called once by all threads of all blocks of an image.
 __device__ inline void publish_broken(const StandardizeArgs& args, int n, u32 broken) {
@@ -48,8 +40,6 @@ __device__ inline void publish_broken(const StandardizeArgs& args, int n, u32 br
 
 #if HAS_ENTRY(0)
 extern "C" __global__ void __launch_bounds__(256) standardize(const StandardizeArgs args) {
-    SML_SHARED float2 table[256];
-    load_table(args, table);
     const Element* logits = static_cast<const Element*>(args.logits);
     bool upsampled = args.out_height != args.height || args.out_width != args.width;
     int chunks = (args.out_width - 1) / (int)blockDim.x + 1;
@@ -69,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(256) standardize(const StandardizeA
                 const Element* upper = image + row.first * args.stride_y;
                 const Element* lower = image + row.second * args.stride_y;
                 i64 left = col.first * args.stride_x, right = col.second * args.stride_x;
-                pixel = whole_pixel(args, table, [&](int c) {
+                pixel = whole_pixel(args, [&](int c) {
                     i64 plane = c * args.stride_c;
                     float first = between(widen(upper[plane + left]), widen(lower[plane + left]), row.weight);
                     float second = between(widen(upper[plane + right]), widen(lower[plane + right]), row.weight);
@@ -77,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(256) standardize(const StandardizeA
                 });
             } else {
                 const Element* own = image + y * args.stride_y + x * args.stride_x;
-                pixel = whole_pixel(args, table, [&](int c) { return widen(own[c * args.stride_c]); });
+                pixel = whole_pixel(args, [&](int c) { return widen(own[c * args.stride_c]); });
             }
             i64 index = ((i64)n * args.out_height + y) * args.out_width + x;
             store(args.score, index, pixel.score, args.output);
@@ -196,7 +186,7 @@ __device__ inline void store_lanes(const StandardizeArgs& args, i64 index, const
 
 // Scores the LANES pixels whose first class lies at `own`; returns how many of them are broken. The softmax scores need every
 // logit twice: where the classes are few they stay in registers, else each pixel is read again out of the caches.
-__device__ inline u32 score_lanes(const StandardizeArgs& args, const float2* table, const Element* own, i64 index) {
+__device__ inline u32 score_lanes(const StandardizeArgs& args, const Element* own, i64 index) {
     const int BATCH = 8;
     uint4 held[HELD_CLASSES];
     auto load = [&](int c) { return load_once(reinterpret_cast<const uint4*>(own + c * args.stride_c)); };
@@ -226,7 +216,7 @@ __device__ inline u32 score_lanes(const StandardizeArgs& args, const float2* tab
         u32 broken = 0;
 #pragma unroll 1
         for (int i = 0; i < LANES; ++i) {
-            Pixel pixel = careful_pixel(args, table, [&](int c) { return widen(own[c * args.stride_c + i]); });
+            Pixel pixel = careful_pixel(args, [&](int c) { return widen(own[c * args.stride_c + i]); });
             store(args.score, index + i, pixel.score, args.output);
             args.prediction[index + i] = (u8)pixel.prediction;
             broken += pixel.broken;
@@ -239,15 +229,13 @@ __device__ inline u32 score_lanes(const StandardizeArgs& args, const float2* tab
     for (int i = 0; i < LANES; ++i) {
         auto value = [&](int c) { return lane(held[HELD_CLASSES > 1 ? c : 0], i); };
         predictions[i] = maxima.winner(i);
-        scores[i] = score_of(args, table, maxima.maximum(i), predictions[i], value);
+        scores[i] = score_of(args, maxima.maximum(i), predictions[i], value);
     }
     store_lanes(args, index, scores, predictions);
     return 0;
 }
 
 extern "C" __global__ void __launch_bounds__(256, ROWS_BLOCKS) standardize_rows(const StandardizeArgs args) {
-    SML_SHARED float2 table[256];
-    load_table(args, table);
     int vectors = args.width / LANES;
     int chunks = (vectors - 1) / (int)blockDim.x + 1;
     i64 blocks = (i64)args.height * chunks;
@@ -259,7 +247,7 @@ extern "C" __global__ void __launch_bounds__(256, ROWS_BLOCKS) standardize_rows(
             if (vector >= vectors) continue;
             i64 x = (i64)vector * LANES;
             const Element* own = static_cast<const Element*>(args.logits) + n * args.stride_n + y * args.stride_y + x;
-            broken += score_lanes(args, table, own, ((i64)n * args.height + y) * args.width + x);
+            broken += score_lanes(args, own, ((i64)n * args.height + y) * args.width + x);
         }
         publish_broken(args, n, broken);
     }
@@ -273,9 +261,7 @@ extern "C" __global__ void __launch_bounds__(256, ROWS_BLOCKS) standardize_rows(
 
 #if HAS_ENTRY(2)
 extern "C" __global__ void __launch_bounds__(256) standardize_pixels(const StandardizeArgs args) {
-    SML_SHARED float2 table[256];
     SML_DYNAMIC_SHARED(u32, staged);
-    load_table(args, table);
     const int words = CLASSES * (int)sizeof(Element) / 4;
     const bool whole_words = CLASSES * sizeof(Element) % 4 == 0;
     const int padding = whole_words && words % 2 == 0 ? 1 : 0;
@@ -312,7 +298,7 @@ extern "C" __global__ void __launch_bounds__(256) standardize_pixels(const Stand
             __syncthreads();
             if ((int)threadIdx.x < count) {
                 const Element* own = elements + (int)threadIdx.x * pitch;
-                Pixel pixel = whole_pixel(args, table, [&](int c) { return widen(own[c]); });
+                Pixel pixel = whole_pixel(args, [&](int c) { return widen(own[c]); });
                 i64 index = (i64)n * pixels + first + threadIdx.x;
                 store(args.score, index, pixel.score, args.output);
                 args.prediction[index] = (u8)pixel.prediction;
@@ -331,13 +317,11 @@ extern "C" __global__ void __launch_bounds__(256) standardize_pixels(const Stand
 #if HAS_ENTRY(3)
 extern "C" __global__ void __launch_bounds__(256) standardize_upsample(const StandardizeArgs args) {
     const int MOST_ROWS = 32, MOST_COLUMNS = 128;
-    SML_SHARED float2 table[256];
     SML_SHARED Sample rows[MOST_ROWS];
     SML_SHARED Sample columns[MOST_COLUMNS];
     SML_DYNAMIC_SHARED(float, memory);
     Tile tile(args, memory);
     const int thread = threadIdx.x, threads = blockDim.x, lane = thread % 32;
-    load_table(args, table);
     int across = (args.out_width - 1) / args.tile_columns + 1;
     i64 tiles = (i64)((args.out_height - 1) / args.tile_rows + 1) * across;
     for (int n = blockIdx.y; n < args.batch; n += gridDim.y) {
@@ -375,7 +359,7 @@ extern "C" __global__ void __launch_bounds__(256) standardize_upsample(const Sta
                 for (int y = thread / 32; y < height; y += threads / 32) {
                     Sample row = rows[y];
                     int above = (row.first - upper) * source_columns, below = (row.second - upper) * source_columns;
-                    Pixel pixel = tile_pixel(args, table, tile, above + first, [&](int c) {
+                    Pixel pixel = tile_pixel(args, tile, above + first, [&](int c) {
                         const float* plane = tile.logits + c * tile.plane;
                         return between(between(plane[above + first], plane[below + first], row.weight),
                             between(plane[above + second], plane[below + second], row.weight), column.weight);

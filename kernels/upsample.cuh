@@ -114,8 +114,8 @@ __device__ inline void find_candidates(const StandardizeArgs& args, const Tile& 
 
 // One pixel of the tile, from its cell's candidates or from all classes.
 template <class Value>
-__device__ inline Pixel tile_pixel(const StandardizeArgs& args, const float2* table, const Tile& tile, int cell, Value value) {
-    if (!PRUNE) return whole_pixel(args, table, value);
+__device__ inline Pixel tile_pixel(const StandardizeArgs& args, const Tile& tile, int cell, Value value) {
+    if (!PRUNE) return whole_pixel(args, value);
     Pixel pixel;
     pixel.prediction = -1;
     pixel.broken = false;
@@ -127,7 +127,7 @@ __device__ inline Pixel tile_pixel(const StandardizeArgs& args, const float2* ta
             if (pixel.prediction < 0 || v > best) best = v, pixel.prediction = c;
         }
     }
-    if (pixel.prediction < 0) return careful_pixel(args, table, value);
-    pixel.score = score_of(args, table, best, pixel.prediction, value);
+    if (pixel.prediction < 0) return careful_pixel(args, value);
+    pixel.score = score_of(args, best, pixel.prediction, value);
     return pixel;
 }
