@@ -3,6 +3,7 @@
 //! What depends on the environment runs in processes of its own: this very test program, asked to run one test
 //! ([`as_a_process`]) that does what `SML_TEST_PROCESS` says.
 #![cfg(feature = "cuda")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

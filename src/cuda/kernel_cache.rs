@@ -48,7 +48,7 @@ pub struct KernelCache {
     pub files: u64,
     /// Sum of their sizes in bytes.
     pub bytes: u64,
-    /// Why nothing can be written there; `None` if it can be. Where the folder does not exist yet, this is about
+    /// Why nothing can be written there, or will be because others may write there too; `None` if it can be. Where the folder does not exist yet, this is about
     /// creating it.
     pub write_error: Option<String>,
 }
@@ -56,14 +56,17 @@ pub struct KernelCache {
 /// Looks at the folder. Tries to write by creating and removing an empty file in it, or in the nearest folder above it
 /// that exists; leaves nothing behind.
 pub fn inspect(folder: &Path) -> KernelCache {
-    let mut found = KernelCache {
-        exists: folder.is_dir(),
-        files: 0,
-        bytes: 0,
-        write_error: try_to_write(folder).err().map(|error| error.to_string()),
-    };
+    let mut found =
+        KernelCache { exists: folder.is_dir(), files: 0, bytes: 0, write_error: may_be_used(folder).err() };
     count(folder, &mut found);
     found
+}
+
+fn may_be_used(folder: &Path) -> Result<(), String> {
+    if let Ok(metadata) = fs::metadata(folder) {
+        check_private(folder, &metadata)?;
+    }
+    try_to_write(folder).map_err(|error| error.to_string())
 }
 
 fn count(folder: &Path, found: &mut KernelCache) {
