@@ -9,10 +9,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use sml::ComputeCapability;
 use sml::cuda::compiled_kernels::{self, CompiledKernel, KernelSupply, Origin};
 use sml::cuda::kernels::{Architecture, KernelFile, KernelVariant};
 use sml::cuda::nvrtc::Nvrtc;
+use sml::cuda::plan::{GpuLimits, Plan};
+use sml::{Capacity, ComputeCapability, Params, Size};
 
 const H200: ComputeCapability = ComputeCapability { major: 9, minor: 0 };
 
@@ -103,6 +104,41 @@ fn many_kernels_come_in_the_order_they_were_asked_for() {
     eprintln!("{} kernels from the folder in {:?}", cached.len(), start.elapsed());
     assert!(cached.iter().all(|kernel| kernel.origin == Origin::Cached));
     assert!(cached.iter().zip(&compiled).all(|(cached, compiled)| cached.bytes == compiled.bytes));
+}
+
+/// Construction should take less than a second when nothing is cached, and less than 50 ms when all is. Times depend on the
+/// machine and are printed; what is compiled does not.
+#[test]
+fn an_engine_compiles_what_is_specialised_and_only_once() {
+    if !nvrtc_is_here() {
+        return;
+    }
+    let output = Size::new(1024, 2048);
+    let folder = tempfile::tempdir().unwrap();
+    let supply = supply(&folder.path().join("cache"));
+    for fraction in [1, 4] {
+        let logits = Size::new(output.height / fraction, output.width / fraction);
+        let capacity = Capacity { batch: 1, classes: 19, logits, output };
+        let limits = GpuLimits { multiprocessors: 132, shared_bytes: 227 << 10 };
+        let plan = Plan::new(Params::default(), capacity, limits);
+        let request = || {
+            let start = Instant::now();
+            let kernels = supply.compile_all(plan.variants(), H200).unwrap();
+            let count = |origin| kernels.iter().filter(|kernel| kernel.origin == origin).count();
+            let counts = [Origin::Compiled, Origin::Cached, Origin::Embedded].map(count);
+            eprintln!(
+                "logits of 1/{fraction}: {counts:?} compiled, cached, embedded in {:.1?}",
+                start.elapsed()
+            );
+            counts
+        };
+        let generic = plan.variants().iter().filter(|variant| **variant == variant.generic()).count();
+        let [compiled, cached, embedded] = request();
+        // The later stages are the same for both resolutions.
+        assert_eq!((compiled + cached, embedded), (plan.variants().len() - generic, generic));
+        assert_eq!(cached, if fraction == 1 { 0 } else { 2 });
+        assert_eq!(request(), [0, compiled + cached, embedded]);
+    }
 }
 
 #[test]

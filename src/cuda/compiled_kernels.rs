@@ -17,14 +17,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::cached_kernel::CachedKernel;
-use super::embedded_kernels::embedded_kernel;
+use super::embedded_kernels::{embedded_architectures, embedded_kernel};
 use super::kernel_cache;
 use super::kernels::{Architecture, HEADERS, KernelVariant};
 use super::nvrtc::{Nvrtc, REMEDY, Source};
 use super::nvrtc_files::builtins_of;
 use crate::{ComputeCapability, Error, Result};
-
-pub use super::embedded_kernels::embedded_architectures;
 
 /// Where a compiled kernel comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
