@@ -5,6 +5,7 @@
 use super::kernels::{Architecture, KernelVariant};
 
 /// Bytes on a boundary that suits every reader of ELF files.
+#[allow(dead_code, reason = "a build without NVRTC embeds nothing")]
 #[repr(C, align(16))]
 struct Aligned<const BYTES: usize>([u8; BYTES]);
 
