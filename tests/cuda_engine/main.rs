@@ -10,6 +10,7 @@
 mod building;
 mod failures;
 mod frames;
+mod host_heap;
 mod log;
 mod setting;
 mod stand_in;

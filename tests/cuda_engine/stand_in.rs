@@ -52,6 +52,9 @@ pub fn run(test: &str, body: impl FnOnce(&StandIn)) {
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success() && text.contains("1 passed"), "{test} with the stand-in:\n{text}");
+    if let Some(place) = text.find("skipped: ") {
+        println!("{}", text[place..].lines().next().unwrap_or_default());
+    }
 }
 
 fn search_path(first: &Path) -> std::ffi::OsString {

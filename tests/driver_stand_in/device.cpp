@@ -57,6 +57,12 @@ DRIVER cuInit(unsigned) {
     return SUCCESS;
 }
 
+// NVRTC asks for it where it finds a driver, and does without.
+DRIVER cuGetExportTable(const void **table, const void *) {
+    *table = nullptr;
+    return NOT_FOUND;
+}
+
 DRIVER cuDriverGetVersion(int *version) {
     BEGIN_WITHOUT_CONTEXT;
     *version = state().cuda_version;
