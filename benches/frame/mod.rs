@@ -99,6 +99,20 @@ impl Frame {
         self.shape().elements() as u64 * element
     }
 
+    /// The same bytes as `logits`, in their order in memory.
+    pub fn elements_as_bytes(&self) -> &[u8] {
+        match &self.elements {
+            Elements::F32(elements) => bytemuck::cast_slice(elements),
+            Elements::F16(elements) => bytemuck::cast_slice(elements),
+            Elements::BF16(elements) => bytemuck::cast_slice(elements),
+        }
+    }
+
+    /// Statistics of the frame itself.
+    pub fn statistics(&self) -> &ClassStatistics {
+        &self.statistics
+    }
+
     /// Element type, memory order and resolution, as a part of a benchmark's name: `float16/nchw/1:4`.
     pub fn name(&self) -> String {
         let element_type = match self.logits().data().element_type() {
@@ -113,7 +127,8 @@ impl Frame {
         format!("{element_type}/{layout}/1:{}", self.stride)
     }
 
-    fn shape(&self) -> LogitsShape {
+    /// Shape of the logits.
+    pub fn shape(&self) -> LogitsShape {
         LogitsShape::new(1, CLASSES, OUTPUT.height / self.stride, OUTPUT.width / self.stride)
             .expect("the frame is of a valid shape")
     }
