@@ -59,7 +59,7 @@ step_tests() {
     for program in "$bundle"/bin/test-*; do
         echo "== ${program##*/}"
         [ -z "$SML_CHECK_GPU" ] || export SML_REQUIRE_GPU=1
-        with_libtorch "$program" --test-threads=4 2>&1 || failed=1
+        with_libtorch "$program" --test-threads=4 --show-output 2>&1 || failed=1
     done
     return "$failed"
 }

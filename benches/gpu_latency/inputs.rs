@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use sml::torch::OutputTensors;
-use sml::{ClassStatistics, ElementType, Engine, Error, Layout, LogitsShape, Params};
+use sml::{ClassStatistics, ElementType, Engine, Layout, LogitsShape, Params};
 use tch::{Device, Kind, Tensor};
 
 use crate::Failure;
@@ -100,7 +100,8 @@ impl Inputs {
             Layout::Nchw => ([1, classes, height, width], 3),
             Layout::Nhwc => ([1, height, width, classes], 2),
         };
-        let logits = Tensor::f_from_data_size(frame.elements_as_bytes(), &dimensions, form.kind())?.f_to_device(GPU)?;
+        let logits = Tensor::f_from_data_size(frame.elements_as_bytes(), &dimensions, form.kind())?
+            .f_to_device(GPU)?;
         let number = (COLD_FACTOR * l2_bytes).div_ceil(frame.bytes()).clamp(2, MOST_SETS) as i64;
         // Others by moving the scene sideways: as many borders and the same statistics, in other memory.
         let set = |turn: i64| -> Result<Tensor, tch::TchError> {
@@ -118,7 +119,14 @@ impl Inputs {
     /// The same inputs, with outputs of its own.
     pub fn with_outputs(&self) -> Self {
         let [score, prediction, non_finite] = outputs();
-        Self { form: self.form, frame: self.frame.clone(), sets: self.sets.clone(), score, prediction, non_finite }
+        Self {
+            form: self.form,
+            frame: self.frame.clone(),
+            sets: self.sets.clone(),
+            score,
+            prediction,
+            non_finite,
+        }
     }
 
     pub fn form(&self) -> Form {
@@ -139,13 +147,13 @@ impl Inputs {
     }
 
     /// Gives the input whose turn it is to the engine.
-    pub fn submit(&mut self, engine: &mut Engine, turn: usize) -> Result<(), Error> {
+    pub fn submit(&mut self, engine: &mut Engine, turn: usize) -> Result<(), Failure> {
         let output = OutputTensors {
             score: &mut self.score,
             prediction: &mut self.prediction,
             non_finite: &mut self.non_finite,
         };
-        engine.submit_tensor_into(&self.sets[turn % self.sets.len()], output)
+        Ok(engine.submit_tensor_into(&self.sets[turn % self.sets.len()], output)?)
     }
 
     /// How the result of the frame differs from the CPU engine's; `None` if they agree. The outputs hold other numbers

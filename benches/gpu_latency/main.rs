@@ -85,7 +85,9 @@ fn main() -> ExitCode {
 
 /// Returns whether every form agreed with the CPU engine.
 fn run(arguments: &Arguments) -> Result<bool, Failure> {
-    let gpu = driver::probe()?.and_then(|driver| driver.gpus.into_iter().next()).ok_or("the driver shows no GPU")?;
+    let gpu = driver::probe()?
+        .and_then(|driver| driver.gpus.into_iter().next())
+        .ok_or("the driver shows no GPU")?;
     if arguments.once {
         return run_once();
     }
@@ -143,7 +145,15 @@ fn time(inputs: &Inputs, graph: bool, clock: &mut Clock, report: &mut Report) ->
         let first = clock.latencies(|turn| inputs.submit(&mut engine, turn % sets))?;
         let again = clock.latencies(|turn| inputs.submit(&mut engine, turn % sets))?;
         let host = (cache == "cold").then_some((&host, &alone));
-        report.add(Row { form: inputs.form(), stage: "all", cache, graph, latency: &first, again: Some(&again), host });
+        report.add(Row {
+            form: inputs.form(),
+            stage: "all",
+            cache,
+            graph,
+            latency: &first,
+            again: Some(&again),
+            host,
+        });
     }
     if !graph {
         time_stages(&mut inputs, &mut engine, clock, report)?;
@@ -173,7 +183,15 @@ fn time_stages(
     for (stage, times) in ["standardize", "suppress", "smooth"].into_iter().zip(stages) {
         let latency = Latency::of(times)?;
         let form = inputs.form();
-        report.add(Row { form, stage, cache: "cold", graph: false, latency: &latency, again: None, host: None });
+        report.add(Row {
+            form,
+            stage,
+            cache: "cold",
+            graph: false,
+            latency: &latency,
+            again: None,
+            host: None,
+        });
     }
     Ok(())
 }

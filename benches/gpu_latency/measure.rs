@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use cudarc::driver::sys::CUevent_flags::CU_EVENT_DEFAULT;
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream};
-use sml::Error;
 use tch::{Device, Kind, Tensor};
 
 use crate::Failure;
@@ -79,7 +78,7 @@ impl Clock {
     }
 
     /// Time of each of all frames on the device, given one behind the other without waiting.
-    pub fn latencies(&mut self, frame: impl FnMut(usize) -> Result<(), Error>) -> Result<Latency, Failure> {
+    pub fn latencies(&mut self, frame: impl FnMut(usize) -> Result<(), Failure>) -> Result<Latency, Failure> {
         self.first(self.events.len(), frame)
     }
 
@@ -87,7 +86,7 @@ impl Clock {
     fn first(
         &mut self,
         frames: usize,
-        mut frame: impl FnMut(usize) -> Result<(), Error>,
+        mut frame: impl FnMut(usize) -> Result<(), Failure>,
     ) -> Result<Latency, Failure> {
         let events = &self.events[..frames];
         for turn in 0..frames.div_ceil(10) {
@@ -111,11 +110,11 @@ pub fn bandwidth(clock: &mut Clock) -> Result<(f64, f64), Failure> {
     let mut target = source.f_empty_like()?;
     let frames = clock.frames().min(100);
     let copy = clock.first(frames, |_| {
-        target.copy_(&source);
+        target.f_copy_(&source)?;
         Ok(())
     })?;
     let read = clock.first(frames, |_| {
-        source.sum(Kind::Float);
+        source.f_sum(Kind::Float).map(drop)?;
         Ok(())
     })?;
     let gigabytes = BANDWIDTH_BYTES as f64 / 1e3;
@@ -130,7 +129,7 @@ pub fn nothing(clock: &mut Clock) -> Result<f64, Failure> {
 /// Time that the host spends in giving a frame.
 pub fn host_cost(
     clock: &Clock,
-    mut frame: impl FnMut(usize) -> Result<(), Error>,
+    mut frame: impl FnMut(usize) -> Result<(), Failure>,
 ) -> Result<Latency, Failure> {
     let mut times = Vec::with_capacity(clock.frames());
     for turn in 0..clock.frames() {
@@ -146,7 +145,7 @@ pub fn host_cost(
 }
 
 /// Time from giving a frame to an idle GPU until the host knows that it is complete.
-pub fn alone(clock: &Clock, mut frame: impl FnMut(usize) -> Result<(), Error>) -> Result<Latency, Failure> {
+pub fn alone(clock: &Clock, mut frame: impl FnMut(usize) -> Result<(), Failure>) -> Result<Latency, Failure> {
     let mut times = Vec::new();
     for turn in 0..clock.frames().div_ceil(10) {
         clock.stream.synchronize()?;

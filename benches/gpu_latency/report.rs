@@ -88,7 +88,8 @@ impl Report {
             result["idle_gpu_us"] = json!({ "p50": alone.median(), "p99": alone.percentile(990) });
         }
         self.results.push(result);
-        let time = |latency: Option<&Latency>| latency.map_or(String::new(), |l| format!("{:.1}", l.median()));
+        let time =
+            |latency: Option<&Latency>| latency.map_or(String::new(), |l| format!("{:.1}", l.median()));
         self.lines.push(format!(
             "{:16} {stage:12} {cache:5} {:8} {:>8.1} {:>8} {:>8.1} {:>8.1} {:>8.1} {rate:>7.0} {:>5.0} {:>7} {:>7}",
             form.to_string(),
@@ -126,7 +127,19 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{:16} {:12} {:5} {:8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>7} {:>5} {:>7} {:>7}",
-            "logits", "stage", "cache", "given as", "p50 us", "again", "p99", "p99.9", "max", "GB/s", "%", "host", "idle"
+            "logits",
+            "stage",
+            "cache",
+            "given as",
+            "p50 us",
+            "again",
+            "p99",
+            "p99.9",
+            "max",
+            "GB/s",
+            "%",
+            "host",
+            "idle"
         )?;
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         self.different.iter().try_for_each(|line| writeln!(f, "error: {line}"))?;
@@ -156,6 +169,7 @@ fn ask_smi(field: &str) -> Option<String> {
 }
 
 fn ask(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
+    let output =
+        Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
