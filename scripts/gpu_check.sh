@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Checks and measures everything on a GPU, from the bundle of `make gpu-bundle` alone, in less than eight minutes:
 #
-#     target/gpu/gpu_check.sh [--require-gpu] [OUT_DIR]        (default of OUT_DIR: gpu-check)
+#     target/gpu/gpu_check.sh [--require-gpu] [--seconds N] [OUT_DIR]        (OUT_DIR is gpu-check by default)
 #
-# Steps: libtorch, `sml doctor`, the tests that need a GPU, compute-sanitizer's four tools over small shapes, latencies,
-# the kernels' hardware counters, the peers in PyTorch, and one file of results. A step that fails does not stop the
-# others. Each has a time limit and a log in OUT_DIR; the summary is printed last and written to OUT_DIR/summary.txt.
+# Steps: libtorch, `sml doctor`, the tests that need a GPU (with kernels compiled there, and once more with those inside the
+# programs), compute-sanitizer's four tools over small shapes, latencies, the kernels' hardware counters, the peers in
+# PyTorch, and one file of results. A step that fails does not stop the others. Each has a time limit and a log in OUT_DIR
+# (eight files at most); the summary is printed last and written to OUT_DIR/summary.txt. --seconds limits the whole.
 # A step that this machine cannot do is skipped, with the reason. The exit code is 1 when a step failed; with
 # --require-gpu (or SML_REQUIRE_GPU=1) also when one was skipped. It changes no setting of the GPU.
 set -uo pipefail
@@ -17,11 +18,11 @@ bundle=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Seconds for everything, and for each step at most.
 total=465
 declare -A limit=(
-    [libtorch]=40 [doctor]=30 [tests]=80 [memcheck]=30 [racecheck]=30 [synccheck]=25 [initcheck]=25
+    [libtorch]=40 [doctor]=30 [tests]=80 [embedded]=30 [memcheck]=80 [racecheck]=80 [synccheck]=80 [initcheck]=80
     [latency]=90 [counters]=50 [peers]=240 [results]=20
 )
-# Logs longer than this keep their ends only.
-most_log_bytes=15000000
+# Longer output of a step keeps its end only; a log holds that of four steps at most.
+most_log_bytes=3500000
 
 required=${SML_REQUIRE_GPU:-0}
 fail() { printf 'gpu_check: error: %s\n' "$*" >&2; exit 2; }
@@ -29,7 +30,10 @@ fail() { printf 'gpu_check: error: %s\n' "$*" >&2; exit 2; }
 # ---- what each step does; runs in a process of its own, with the variables that prepare() exports ----
 
 # The programs find libtorch through this alone, and it is not set for anything else.
-with_libtorch() { LD_LIBRARY_PATH="$SML_CHECK_LIBRARIES" CARGO_MANIFEST_DIR="$bundle" "$@"; }
+with_libtorch() {
+    local libraries=$SML_CHECK_LIBRARIES${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    LD_LIBRARY_PATH=$libraries CARGO_MANIFEST_DIR=$bundle "$@"
+}
 
 step_libtorch() {
     # The Python that holds torch tells its folder; the CUDA libraries lie in wheels beside it.
@@ -64,13 +68,28 @@ step_tests() {
     return "$failed"
 }
 
+# The kernels inside the programs, which serve where NVRTC is missing.
+step_embedded() {
+    local failed=0 program
+    for program in $(programs_with_small_tests); do
+        echo "== ${program##*/}"
+        SML_NO_JIT=1 SML_REQUIRE_GPU=1 with_libtorch "$program" --show-output small_ 2>&1 || failed=1
+    done
+    return "$failed"
+}
+
+programs_with_small_tests() {
+    local program
+    for program in "$bundle"/bin/test-*; do
+        with_libtorch "$program" --list small_ 2>/dev/null | grep -q ': test$' && echo "$program"
+    done
+}
+
 # The tests called small_... take each kernel through odd shapes that a sanitizer can follow in seconds.
 sanitize() {
-    local failed=0 program names
-    for program in "$bundle"/bin/test-*; do
-        names=$(with_libtorch "$program" --list small_ 2>/dev/null | grep -c ': test$')
-        [ "$names" -gt 0 ] || continue
-        echo "== $1 on ${program##*/}, $names tests"
+    local failed=0 program
+    for program in $(programs_with_small_tests); do
+        echo "== $1 on ${program##*/}"
         SML_REQUIRE_GPU=1 with_libtorch compute-sanitizer --tool "$1" --error-exitcode 99 --print-limit 20 "${@:2}" \
             "$program" --test-threads=1 small_ 2>&1 || failed=1
     done
@@ -148,20 +167,28 @@ fi
 # ---- the order of the steps, their limits and the summary ----
 
 out=gpu-check
-for word in "$@"; do
-    case "$word" in
+while [ $# -gt 0 ]; do
+    case "$1" in
         --require-gpu) required=1 ;;
+        --seconds)
+            [[ ${2:-} =~ ^[1-9][0-9]{0,4}$ ]] || fail "--seconds takes a whole number of seconds, not '${2:-}'"
+            total=$2
+            shift
+            ;;
         --help | -h) sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed '$d; s/^# \{0,1\}//'; exit ;;
-        -*) fail "unknown option $word (see --help)" ;;
-        *) out=$word ;;
+        -*) fail "unknown option $1 (see --help)" ;;
+        *) out=$1 ;;
     esac
+    shift
 done
 [ -x "$bundle/bin/sml" ] || fail "$bundle/bin/sml is not there: run make gpu-bundle where Rust is"
 mkdir -p "$out" || fail "cannot make the folder $out"
 out=$(cd "$out" && pwd)
 scratch=$(mktemp -d)
+declare -A allowed=() started=() process=()
 trap 'rm -rf "$scratch"' EXIT
-export SML_CHECK_OUT=$out SML_CHECK_SCRATCH=$scratch SML_CHECK_LIBRARIES='' SML_CHECK_GPU='' SML_CHECK_LIMIT
+trap 'kill "${process[@]}" 2>/dev/null; exit 130' INT TERM
+export SML_CHECK_OUT=$out SML_CHECK_SCRATCH=$scratch SML_CHECK_LIBRARIES='' SML_CHECK_GPU=''
 # Kernels are compiled here, not taken from an earlier run.
 export SML_CACHE_DIR=$scratch/kernels PYTHONDONTWRITEBYTECODE=1
 rm -f "$out"/{libtorch,doctor,tests,sanitizer,latency,counters,peers}.log "$out"/{results.json,summary.txt}
@@ -176,30 +203,38 @@ skip() {
     printf 'gpu_check: %s is skipped: %s\n' "$1" "$2" >&2
 }
 
-# step NAME LOG [WHAT TO SAY WHEN IT IS WELL]
-step() {
-    local name=$1 log=$out/$2 said=${3:-} left start code took
-    left=$((total - (SECONDS - began)))
-    SML_CHECK_LIMIT=$((limit[$name] < left ? limit[$name] : left))
-    if [ "$SML_CHECK_LIMIT" -lt 5 ]; then
-        note "$name" FAILED '' "no time was left (the whole may take $total s)"
+# begin NAME: starts a step in the background, with its limit or what is left of the whole. False if nothing is left.
+begin() {
+    local left=$((total - (SECONDS - began)))
+    allowed[$1]=$((limit[$1] < left ? limit[$1] : left))
+    if [ "${allowed[$1]}" -lt 3 ]; then
+        note "$1" FAILED '' "no time was left (the whole may take $total s)"
         failures=$((failures + 1))
         return 1
     fi
-    printf 'gpu_check: %s (at most %s s)\n' "$name" "$SML_CHECK_LIMIT" >&2
-    start=$SECONDS
-    timeout -k 5 "$SML_CHECK_LIMIT" bash "${BASH_SOURCE[0]}" --step "$name" >"$scratch/step.log" 2>&1 </dev/null
-    code=$?
-    took=$((SECONDS - start))
-    tail -c "$most_log_bytes" "$scratch/step.log" >>"$log"
+    printf 'gpu_check: %s (at most %s s)\n' "$1" "${allowed[$1]}" >&2
+    started[$1]=$SECONDS
+    SML_CHECK_LIMIT=${allowed[$1]} timeout -k 5 "${allowed[$1]}" bash "${BASH_SOURCE[0]}" --step "$1" \
+        >"$scratch/$1.log" 2>&1 </dev/null &
+    process[$1]=$!
+}
+
+# finish NAME LOG: waits for it, adds its output to the log, and notes how it went.
+finish() {
+    local code=0 took
+    wait "${process[$1]}" || code=$?
+    took="$((SECONDS - started[$1])) s"
+    tail -c "$most_log_bytes" "$scratch/$1.log" >>"$out/$2"
     case $code in
-        0) note "$name" ok "$took s" "$said" ; return 0 ;;
-        124 | 137) note "$name" FAILED "$took s" "stopped at its limit of $SML_CHECK_LIMIT s; see ${log##*/}" ;;
-        *) note "$name" FAILED "$took s" "exit code $code; see ${log##*/}: $(last_line "$scratch/step.log")" ;;
+        0) note "$1" ok "$took" ''; return 0 ;;
+        124 | 137) note "$1" FAILED "$took" "stopped at its limit of ${allowed[$1]} s; see $2" ;;
+        *) note "$1" FAILED "$took" "exit code $code; see $2: $(last_line "$scratch/$1.log")" ;;
     esac
     failures=$((failures + 1))
     return 1
 }
+
+step() { begin "$1" && finish "$1" "$2"; }
 
 last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 | cut -c 1-120; }
 value() { sed -n "s/^$1=//p" "$out/doctor.log" | tail -n 1; }
@@ -232,16 +267,20 @@ run_tests() {
 
 # Whether a step that needs the GPU (and a tool) can be run; else says why not.
 possible() {
-    if [ -z "$SML_CHECK_GPU" ]; then skip "$1" 'no GPU'; return 1; fi
+    if [ -z "$SML_CHECK_GPU" ]; then skip "$1" 'torch sees no GPU'; return 1; fi
     if [ -n "${2:-}" ] && ! command -v "$2" >/dev/null; then skip "$1" "no $2 on the PATH"; return 1; fi
 }
 
 find_libtorch
 step doctor doctor.log
 run_tests
+possible embedded && step embedded tests.log
+# Nothing is timed yet, so the four tools run side by side.
+tools=()
 for tool in memcheck racecheck synccheck initcheck; do
-    possible "$tool" compute-sanitizer && step "$tool" sanitizer.log
+    possible "$tool" compute-sanitizer && begin "$tool" && tools+=("$tool")
 done
+for tool in "${tools[@]}"; do finish "$tool" sanitizer.log; done
 possible latency && step latency latency.log
 possible counters ncu && step counters counters.log
 possible peers && step peers peers.log
