@@ -149,7 +149,7 @@ step_peers() {
     local ours=()
     [ ! -e "$SML_CHECK_SCRATCH/latency.json" ] || ours=(--ours "$SML_CHECK_SCRATCH")
     python3 -u "$bundle/benches/peers/run.py" --device cuda --from 1 4 8 --dtype f16 f32 --seconds 0.25 \
-        --compile-seconds "$((SML_CHECK_LIMIT - 90))" --json "$SML_CHECK_SCRATCH/peers.json" "${ours[@]}" 2>&1
+        --compile-until "$((SML_CHECK_LIMIT - 70))" --json "$SML_CHECK_SCRATCH/peers.json" "${ours[@]}" 2>&1
 }
 
 step_results() {

@@ -127,8 +127,17 @@ impl Machine {
     }
 }
 
-const GPU_STEPS: [&str; 9] =
-    ["embedded", "memcheck", "racecheck", "synccheck", "initcheck", "latency", "counters", "peers", "results"];
+const GPU_STEPS: [&str; 9] = [
+    "embedded",
+    "memcheck",
+    "racecheck",
+    "synccheck",
+    "initcheck",
+    "latency",
+    "counters",
+    "peers",
+    "results",
+];
 
 #[test]
 fn every_step_runs_and_the_summary_comes_last() {
@@ -142,7 +151,8 @@ fn every_step_runs_and_the_summary_comes_last() {
     assert!(printed.contains("| 40.0 µs |") && printed.contains("4000 µs, 100.0 x"), "{printed}");
     assert!(printed.contains("standardize_planar") && printed.contains("79.7"), "{printed}");
     assert!(printed.trim_end().lines().last().unwrap().starts_with("results "), "{printed}");
-    let files: Vec<_> = fs::read_dir(machine.path("out")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let files: Vec<_> =
+        fs::read_dir(machine.path("out")).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(files.len() <= 8 && files.iter().any(|name| name == "results.json"), "{files:?}");
 }
 
@@ -154,7 +164,10 @@ fn a_failing_step_stops_no_other() {
     machine.put_program("tools/compute-sanitizer", "[ \"$2\" != racecheck ] || { echo 'a race'; exit 99; }");
     let (code, printed) = machine.check(true, &[]);
     assert_eq!(code, 1, "{printed}");
-    assert!(machine.verdict("tests").starts_with("FAILED") && machine.verdict("tests").ends_with("(4 passed, 2 failed)"));
+    assert!(
+        machine.verdict("tests").starts_with("FAILED")
+            && machine.verdict("tests").ends_with("(4 passed, 2 failed)")
+    );
     assert!(machine.verdict("racecheck").contains("exit code 1; see sanitizer.log: a race"), "{printed}");
     assert!(machine.verdict("counters").contains("permission to read counters"), "{printed}");
     for step in ["memcheck", "synccheck", "initcheck", "latency", "peers", "results"] {

@@ -101,12 +101,13 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         if let Some(folder) = arguments.frames_folder.as_deref().filter(|_| form.is_for_peers()) {
             inputs.write(folder)?;
         }
+        report.finish();
+        // Also before the end: a run that is stopped leaves what it measured.
+        if let Some(path) = &arguments.json {
+            report.write(path)?;
+        }
     }
-    report.finish();
     println!("{report}");
-    if let Some(path) = &arguments.json {
-        report.write(path)?;
-    }
     Ok(report.all_right())
 }
 

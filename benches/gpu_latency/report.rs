@@ -159,7 +159,7 @@ fn how(graph: bool) -> &'static str {
 fn clocks() -> Value {
     json!({
         "sm": ask_smi("clocks.sm"), "memory": ask_smi("clocks.mem"),
-        "throttle_reasons": ask_smi("clocks_throttle_reasons.active"),
+        "held_down_by": ask_smi("clocks_event_reasons.active"),
     })
 }
 

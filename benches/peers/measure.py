@@ -102,7 +102,7 @@ def machine(device: str) -> dict[str, object]:
 
 def clocks() -> dict[str, str | None]:
     """Clocks of the first GPU now, and what holds them down, as the driver's tool tells."""
-    fields = {"sm": "clocks.sm", "memory": "clocks.mem", "throttle_reasons": "clocks_throttle_reasons.active"}
+    fields = {"sm": "clocks.sm", "memory": "clocks.mem", "held_down_by": "clocks_event_reasons.active"}
     return {name: ask_smi(field) for name, field in fields.items()}
 
 

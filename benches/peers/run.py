@@ -32,7 +32,8 @@ DTYPES = {"f32": torch.float32, "f16": torch.float16}
 COLD_FACTOR = 3
 ASSUMED_CPU_CACHE = 64 << 20
 EAGER = ("official eager", "careful eager")
-COMPILED = ("official compiled", "careful compiled", "careful compiled, own graph")
+# The strongest first: compiling may use up the time.
+COMPILED = ("careful compiled", "careful compiled, own graph", "official compiled")
 
 
 @dataclasses.dataclass
@@ -207,8 +208,12 @@ class Report:
         lines.append(f"copy {self.copy:.0f} GB/s (read + write), read {self.read:.0f} GB/s")
         return "\n".join(lines)
 
-    def write(self, path: pathlib.Path) -> None:
-        """Writes the JSON under its name once it is whole."""
+    def write(self) -> None:
+        """Writes the JSON, if one is wanted, under its name once it is whole; also before the end, so that a run that is
+        stopped leaves what it measured."""
+        path = self.arguments.json
+        if path is None:
+            return
         if self.arguments.device == "cuda":
             self.machine["clocks_mhz_after"] = measure.clocks()
         whole = {
@@ -243,23 +248,16 @@ def time_eager(report: Report, case: Case) -> None:
         report.time(name, case, "smooth", "hot", [lambda: version.smooth(suppressed)])
 
 
-def time_compiled(report: Report, case: Case, deadline: float) -> None:
-    """The compiled versions, as long as there is time to compile them."""
-    on_gpu = report.arguments.device == "cuda"
-    for name in COMPILED:
+def time_compiled(report: Report, case: Case, name: str) -> None:
+    """One compiled version."""
+    version = versions(case, report.arguments.device)[name]()
+    if not right(report, name, case, version):
+        return
+    with torch.inference_mode():
         own_graph = name.endswith("own graph")
-        if own_graph and not on_gpu:
-            continue
-        if time.monotonic() > deadline:
-            report.skip(name, case, "the time for compilation (--compile-seconds) is used up")
-            continue
-        version = versions(case, report.arguments.device)[name]()
-        if not right(report, name, case, version):
-            continue
-        with torch.inference_mode():
-            cold = captured(version, case) if own_graph else [lambda o=o: version(o, case.size) for o in case.sets]
-        report.time(name, case, "all", "cold", cold)
-        report.time(name, case, "all", "hot", cold[:1])
+        cold = captured(version, case) if own_graph else [lambda o=o: version(o, case.size) for o in case.sets]
+    report.time(name, case, "all", "cold", cold)
+    report.time(name, case, "all", "hot", cold[:1])
 
 
 def right(report: Report, name: str, case: Case, version: Callable) -> bool:
@@ -295,12 +293,19 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the results there")
     parser.add_argument("--ours", type=pathlib.Path, metavar="FOLDER", help="the engine's files: compare them too")
     parser.add_argument("--seconds", type=float, default=0.4, help="for each measurement, of which there are two")
-    parser.add_argument("--compile-seconds", type=float, default=600, help="start no compilation after; 0: none")
+    parser.add_argument(
+        "--compile-until",
+        type=float,
+        default=3600,
+        metavar="SECONDS",
+        help="begin no compilation later than so long after the start; 0: compile nothing",
+    )
     return parser.parse_args(words)
 
 
 def main() -> int:
     """Runs all cases: eager versions first, then the compiled ones."""
+    began = time.monotonic()
     arguments = parse()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("error: torch sees no GPU here; use --device cpu", file=sys.stderr)
@@ -311,6 +316,8 @@ def main() -> int:
     torch.backends.cudnn.benchmark = True
     report = Report(arguments)
     forms = [(dtype, divisor) for divisor in arguments.divisors for dtype in arguments.dtypes]
+    # Those with a target first (benches/NOTES.md).
+    forms.sort(key=lambda form: form[0] == "f32" and form[1] > 1)
     with concurrent.futures.ThreadPoolExecutor(min(len(forms), os.cpu_count() or 1)) as pool:
         cases = list(pool.map(lambda form: build_case(arguments, *form), forms))
     for case in cases:
@@ -322,14 +329,20 @@ def main() -> int:
         give_inputs(case, arguments.device)
         time_eager(report, case)
         case.sets = case.sets[:1]
-    deadline = time.monotonic() + arguments.compile_seconds
-    for case in cases if arguments.compile_seconds > 0 else []:
-        give_inputs(case, arguments.device)
-        time_compiled(report, case, deadline)
-        case.sets = case.sets[:1]
+        report.write()
+    for name in COMPILED:
+        if name.endswith("own graph") and arguments.device != "cuda":
+            continue
+        for case in cases:
+            if time.monotonic() - began > arguments.compile_until:
+                report.skip(name, case, "no time to compile is left (--compile-until)")
+                continue
+            give_inputs(case, arguments.device)
+            time_compiled(report, case, name)
+            case.sets = case.sets[:1]
+            report.write()
     print(report.table())
-    if arguments.json:
-        report.write(arguments.json)
+    report.write()
     for line in report.different:
         print(f"error: {line}", file=sys.stderr)
     return 1 if report.different else 0
