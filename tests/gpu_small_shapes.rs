@@ -10,6 +10,8 @@ mod frames;
 
 use std::sync::Arc;
 
+use cudarc::driver::sys::CUgraphInstantiate_flags;
+use cudarc::driver::sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 use frames::{Frame, frames, logits, statistics};
 use half::{bf16, f16};
@@ -108,15 +110,47 @@ fn memory(logits: &Array4<f32>, setting: &Setting, strides: [usize; 4]) -> Vec<u
 }
 
 fn engine(frame: &Frame, graph: bool) -> Engine {
-    let mut options = CudaOptions::default();
-    options.graph = graph;
+    let options = CudaOptions { graph };
     let capacity = Capacity::of(frame.shape(), frame.size);
     Engine::on_cuda(0, options, frame.params, Some(&frame.statistics), capacity).unwrap()
 }
 
-/// The frame through an engine on the GPU.
+/// How a frame in memory is given to an engine: returns when the work is complete.
+type Give = fn(&mut Engine, &DeviceFrame, &Arc<CudaStream>);
+
 #[allow(unsafe_code, reason = "the engine is given plain addresses")]
+fn give(engine: &mut Engine, frame: &DeviceFrame, _: &Arc<CudaStream>) {
+    // SAFETY: `through` made the frame of memory that lives until this returns, by which time the work is complete; CUDA's
+    // default stream is always alive, and the copies into that memory were given to it.
+    unsafe { engine.submit_device(frame, RawStream::DEFAULT) }.unwrap();
+    engine.synchronize().unwrap();
+}
+
+/// By way of a graph that the caller captures. Allocating, copying and waiting all fail in a capture.
+#[allow(unsafe_code, reason = "the engine is given plain addresses")]
+fn capture_and_replay(engine: &mut Engine, frame: &DeviceFrame, default: &Arc<CudaStream>) {
+    default.synchronize().unwrap();
+    let stream = default.context().new_stream().unwrap();
+    stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+    // SAFETY: as in `give`; the stream lives in this function, and the copies are complete.
+    unsafe { engine.submit_device(frame, RawStream::from_raw(stream.cu_stream().cast())) }.unwrap();
+    let graph = stream.end_capture(CUgraphInstantiate_flags(0)).unwrap().unwrap();
+    graph.launch().unwrap();
+    stream.synchronize().unwrap();
+}
+
+/// The frame through an engine on the GPU.
 fn on_gpu(frame: &Frame, setting: &Setting, engine: &mut Engine, stream: &Arc<CudaStream>) -> Map {
+    through(give, frame, setting, engine, stream)
+}
+
+fn through(
+    give: Give,
+    frame: &Frame,
+    setting: &Setting,
+    engine: &mut Engine,
+    stream: &Arc<CudaStream>,
+) -> Map {
     let shape = frame.shape();
     let strides = setting.strides(shape);
     let pixels = shape.batch * frame.size.pixels();
@@ -141,10 +175,7 @@ fn on_gpu(frame: &Frame, setting: &Setting, engine: &mut Engine, stream: &Arc<Cu
         prediction: address(&prediction) + prediction_offset as u64,
         non_finite: address(&non_finite),
     };
-    // SAFETY: the four slices are as large as shape, strides and offsets ask for, apart from each other, and live until
-    // `synchronize` returns; CUDA's default stream is always alive, and the copies above were given to it.
-    unsafe { engine.submit_device(&device_frame, RawStream::DEFAULT) }.unwrap();
-    engine.synchronize().unwrap();
+    give(engine, &device_frame, stream);
     let back = |slice: &CudaSlice<u8>| stream.clone_dtoh(slice).unwrap();
     let score: Vec<f32> = match setting.half_score {
         false => back(&score).chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
@@ -358,6 +389,17 @@ fn small_frames_in_graphs_whose_addresses_change() {
         let setting = Setting { offsets: [turn % 4, 0, turn % 3], ..Setting::new(element, Layout::Nchw) };
         let got = on_gpu(&one, &setting, &mut engine, &stream);
         assert_eq!(difference(&one, &setting, &got), None, "frame {turn}");
+    }
+}
+
+#[test]
+fn small_frames_can_be_captured_by_the_caller() {
+    let Some(stream) = gpu() else { return };
+    for (shape, size) in [([2, 19, 16, 40], (16, 40)), ([1, 19, 16, 40], (64, 160))] {
+        let one = frame(shape, size, Params::default());
+        let setting = Setting::new(ElementType::F16, Layout::Nchw);
+        let got = through(capture_and_replay, &one, &setting, &mut engine(&one, false), &stream);
+        assert_eq!(difference(&one, &setting, &got), None, "{size:?}");
     }
 }
 

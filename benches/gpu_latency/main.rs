@@ -113,8 +113,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
 
 /// The engine of a form, on the GPU.
 fn engine(inputs: &Inputs, graph: bool) -> sml::Result<Engine> {
-    let mut options = CudaOptions::default();
-    options.graph = graph;
+    let options = CudaOptions { graph };
     let capacity = Capacity::of(inputs.shape(), OUTPUT);
     Engine::on_cuda(0, options, Params::default(), Some(inputs.statistics()), capacity)
 }
