@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all that a fresh clone needs; both fetch what is missing first.
-.PHONY: help setup demo test check bench kernel-report clean
+.PHONY: help setup demo test check bench kernel-report gpu-bundle clean
 
 help:
 	@echo 'make demo   fetch what is missing, build, run the bundled network on the bundled scenes -> demo/index.html'
@@ -7,6 +7,7 @@ help:
 	@echo 'make check  formatting, lints and documentation in every combination of features'
 	@echo 'make bench  benchmarks of the CPU engine'
 	@echo 'make kernel-report  registers, shared memory and loads of the GPU kernels; needs no GPU'
+	@echo 'make gpu-bundle  what to carry to a machine with a GPU and without Rust -> target/gpu'
 
 setup:
 	@scripts/setup.sh
@@ -27,6 +28,10 @@ bench: setup
 
 kernel-report: setup
 	@scripts/kernel_report.py
+
+# What scripts/gpu_check.sh needs on a machine with a GPU and without Rust.
+gpu-bundle: setup
+	@scripts/gpu_bundle.sh
 
 clean:
 	cargo clean

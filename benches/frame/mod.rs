@@ -1,17 +1,17 @@
 //! The frame that every benchmark runs on, and how a stage is measured alone.
 //!
-//! The logits are those of a drawn scene, the same from every run and at every resolution: a coarse random field a class
-//! makes regions, a finer and weaker one roughens their borders. Its statistics are measured on the frame itself.
+//! The logits are those of a drawn scene (`scene`), the same from every run and at every resolution. Their statistics are
+//! measured on the frame itself.
 #![allow(dead_code, reason = "each benchmark uses its part")]
 #![allow(clippy::expect_used, reason = "a benchmark that cannot build its frame has nothing to measure")]
+
+mod scene;
 
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use half::{bf16, f16};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 use sml::{
     Capacity, ClassStatistics, Device, ElementType, Engine, Layout, Logits, LogitsShape, Params, Provenance,
@@ -41,7 +41,7 @@ enum Elements {
 impl Frame {
     pub fn new(element_type: ElementType, layout: Layout, stride: usize) -> Self {
         let size = Size::new(OUTPUT.height / stride, OUTPUT.width / stride);
-        let planar = scene(size);
+        let planar = scene::scene(0, CLASSES, size);
         let logits: Vec<f32> = match layout {
             Layout::Nchw => planar,
             Layout::Nhwc => (0..planar.len())
@@ -99,6 +99,20 @@ impl Frame {
         self.shape().elements() as u64 * element
     }
 
+    /// The same bytes as `logits`, in their order in memory.
+    pub fn elements_as_bytes(&self) -> &[u8] {
+        match &self.elements {
+            Elements::F32(elements) => bytemuck::cast_slice(elements),
+            Elements::F16(elements) => bytemuck::cast_slice(elements),
+            Elements::BF16(elements) => bytemuck::cast_slice(elements),
+        }
+    }
+
+    /// Statistics of the frame itself.
+    pub fn statistics(&self) -> &ClassStatistics {
+        &self.statistics
+    }
+
     /// Element type, memory order and resolution, as a part of a benchmark's name: `float16/nchw/1:4`.
     pub fn name(&self) -> String {
         let element_type = match self.logits().data().element_type() {
@@ -113,7 +127,8 @@ impl Frame {
         format!("{element_type}/{layout}/1:{}", self.stride)
     }
 
-    fn shape(&self) -> LogitsShape {
+    /// Shape of the logits.
+    pub fn shape(&self) -> LogitsShape {
         LogitsShape::new(1, CLASSES, OUTPUT.height / self.stride, OUTPUT.width / self.stride)
             .expect("the frame is of a valid shape")
     }
@@ -147,52 +162,4 @@ pub fn bench_stage(
             (0..frames).map(run).sum()
         });
     });
-}
-
-/// The scene's logits, C x h x w.
-fn scene(size: Size) -> Vec<f32> {
-    let mut random = ChaCha8Rng::seed_from_u64(19);
-    let fields: Vec<[Field; 2]> = (0..CLASSES)
-        .map(|_| {
-            [
-                Field::new(&mut random, Size::new(6, 12), 12.0),
-                Field::new(&mut random, Size::new(96, 192), 0.7),
-            ]
-        })
-        .collect();
-    let mut logits = vec![0.0; CLASSES * size.pixels()];
-    logits.par_chunks_mut(size.width).enumerate().for_each(|(row, logits)| {
-        let (class, y) = (row / size.height, row % size.height);
-        for (x, logit) in logits.iter_mut().enumerate() {
-            // Centres of pixels, so that every resolution shows the same scene.
-            let (v, u) = ((y as f32 + 0.5) / size.height as f32, (x as f32 + 0.5) / size.width as f32);
-            *logit = fields[class].iter().map(|field| field.at(v, u)).sum();
-        }
-    });
-    logits
-}
-
-/// Random numbers on a grid over the picture, interpolated between its nodes.
-struct Field {
-    nodes: Vec<f32>,
-    grid: Size,
-}
-
-impl Field {
-    fn new(random: &mut impl Rng, grid: Size, amplitude: f32) -> Self {
-        let node = |_| amplitude * (random.next_u32() as f32 / u32::MAX as f32);
-        Self { nodes: (0..grid.pixels()).map(node).collect(), grid }
-    }
-
-    /// Value at `v` of the height and `u` of the width.
-    fn at(&self, v: f32, u: f32) -> f32 {
-        let (y, x) = (v * (self.grid.height - 1) as f32, u * (self.grid.width - 1) as f32);
-        let (top, left) = ((y as usize).min(self.grid.height - 2), (x as usize).min(self.grid.width - 2));
-        let (down, right) = (y - top as f32, x - left as f32);
-        let row = |y: usize| {
-            let nodes = &self.nodes[y * self.grid.width + left..][..2];
-            nodes[0] * (1.0 - right) + nodes[1] * right
-        };
-        row(top) * (1.0 - down) + row(top + 1) * down
-    }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ndarray::{Array2, Array3, Array4};
 use serde_json::Value;
@@ -46,7 +46,7 @@ pub fn assert_close(got: &Array3<f64>, want: &Array3<f64>, tolerance: f64, what:
 
 /// The choice in the repository, and the whole set where it is at hand.
 pub fn sets() -> Vec<Golden> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let own = super::repository().join("tests/golden");
     [Some(own), super::path("golden/pipeline")].into_iter().flatten().map(Golden::open).collect()
 }
 

@@ -10,10 +10,15 @@ pub mod golden;
 
 use std::path::{Path, PathBuf};
 
+/// The repository: where these tests were built, or where they were carried to (scripts/gpu_check.sh), as
+/// `CARGO_MANIFEST_DIR` tells at run time.
+pub fn repository() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
 /// The path of a piece of test data, or `None` (and a message) when it is not on this machine.
 pub fn path(relative: impl AsRef<Path>) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let folder = std::env::var_os("SML_DATA").map_or(beside, PathBuf::from);
+    let folder = std::env::var_os("SML_DATA").map_or_else(|| repository().join("../shared"), PathBuf::from);
     let path = folder.join(relative);
     if path.exists() {
         return Some(path);

@@ -114,7 +114,8 @@ mod tests {
     fn the_conclusion_tells_where_things_run() {
         assert!(report(plain_machine(), DeviceRequest::Auto).conclusion.starts_with("The CPU path works"));
         assert!(
-            report(gpu_machine(), DeviceRequest::Auto).conclusion == "Backbones and engine can run on the GPU."
+            report(gpu_machine(), DeviceRequest::Auto).conclusion
+                == "Backbones and engine can run on the GPU."
         );
     }
 }
