@@ -22,7 +22,7 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub library: Library,
-    pub entry: String,
+    pub entry: &'static str,
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub shared_bytes: u32,
@@ -58,9 +58,9 @@ impl Job {
         (self.buffers.len() as u64) << 40 | misalignment as u64
     }
 
-    /// Adds memory for `count` elements: bytes that make NaN or a large number.
-    pub fn unwritten<T>(&mut self, count: usize, misalignment: usize) -> u64 {
-        self.buffer(vec![0xff; count * size_of::<T>()], misalignment)
+    /// Adds memory for `bytes` of results: NaN, or a large number.
+    pub fn unwritten(&mut self, bytes: usize, misalignment: usize) -> u64 {
+        self.buffer(vec![0xff; bytes], misalignment)
     }
 
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
