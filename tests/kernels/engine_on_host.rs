@@ -25,6 +25,8 @@ pub enum Arrangement {
     ApartPixels {
         image: usize,
     },
+    /// Strides of billions of elements: only memory that holds logits is touched.
+    Far([usize; 4]),
 }
 
 impl Arrangement {
@@ -37,6 +39,7 @@ impl Arrangement {
                 let row = width + row;
                 [c * height * row + image, height * row, row, 1]
             }
+            Self::Far(strides) => strides,
             Self::ApartPixels { image } => [c * height * width + image, 1, c * width, c],
         }
     }
@@ -117,22 +120,44 @@ pub fn rounded(logits: &Array4<f32>, element: ElementType) -> Array4<f32> {
     }
 }
 
-/// The logits in memory; what lies between them is NaN.
-fn bytes(logits: &Array4<f32>, element: ElementType, strides: [usize; 4]) -> Vec<u8> {
-    let size = if element == ElementType::F32 { 4 } else { 2 };
-    let (n, c, h, w) = logits.dim();
-    let lengths = [n, c, h, w];
+/// Bytes from the first to the last logit.
+fn length(shape: LogitsShape, element: ElementType, strides: [usize; 4]) -> usize {
+    let lengths = [shape.batch, shape.classes, shape.size.height, shape.size.width];
     let last: usize = lengths.iter().zip(strides).map(|(length, stride)| (length - 1) * stride).sum();
-    let mut memory = vec![0xff; (last + 1) * size];
-    for ((n, c, y, x), &value) in logits.indexed_iter() {
-        let at = (n * strides[0] + c * strides[1] + y * strides[2] + x * strides[3]) * size;
-        match element {
-            ElementType::F32 => memory[at..at + 4].copy_from_slice(&value.to_le_bytes()),
-            ElementType::F16 => memory[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes()),
-            ElementType::BF16 => memory[at..at + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes()),
-        }
+    (last + 1) * bytes_of(element)
+}
+
+/// Where each logit lies, and its bytes.
+fn encoded(
+    logits: &Array4<f32>,
+    element: ElementType,
+    strides: [usize; 4],
+) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    logits.indexed_iter().map(move |((n, c, y, x), &value)| {
+        let at = n * strides[0] + c * strides[1] + y * strides[2] + x * strides[3];
+        let bytes = match element {
+            ElementType::F32 => value.to_le_bytes().to_vec(),
+            ElementType::F16 => f16::from_f32(value).to_le_bytes().to_vec(),
+            ElementType::BF16 => bf16::from_f32(value).to_le_bytes().to_vec(),
+        };
+        (at * bytes_of(element), bytes)
+    })
+}
+
+fn bytes_of(element: ElementType) -> usize {
+    if element == ElementType::F32 { 4 } else { 2 }
+}
+
+/// Puts the logits into memory; what lies between them is NaN. Returns their device pointer.
+fn add_logits(job: &mut Job, frame: &Frame, setting: &Setting, strides: [usize; 4]) -> u64 {
+    let length = length(frame.shape(), setting.element, strides);
+    let logits = encoded(&frame.logits, setting.element, strides);
+    if let Arrangement::Far(_) = setting.arrangement {
+        return job.sparse(length, logits.collect());
     }
-    memory
+    let mut memory = vec![0xff; length];
+    logits.for_each(|(at, bytes)| memory[at..at + bytes.len()].copy_from_slice(&bytes));
+    job.buffer(memory, setting.misalignments[0] * bytes_of(setting.element))
 }
 
 /// Mean and standard deviation of each class as the kernel reads them. Every class has statistics here, or what it has not
@@ -170,12 +195,11 @@ fn prepare(frame: &Frame, setting: &Setting) -> Job {
     let (shape, pixels) = (frame.shape(), frame.shape().batch * frame.size.pixels());
     let plan = Plan::new(frame.params, Capacity::of(shape, frame.size), setting.limits);
     let strides = setting.arrangement.strides(shape);
-    let element_bytes = if setting.element == ElementType::F32 { 4 } else { 2 };
     let score_bytes = if setting.half_score { 2 } else { 4 };
-    let [logits_offset, score_offset, prediction_offset] = setting.misalignments;
+    let [_, score_offset, prediction_offset] = setting.misalignments;
 
     let mut job = Job::new(setting.order);
-    let logits = job.buffer(bytes(&frame.logits, setting.element, strides), logits_offset * element_bytes);
+    let logits = add_logits(&mut job, frame, setting, strides);
     let score = job.unwritten(pixels * score_bytes, score_offset * score_bytes);
     let prediction = job.unwritten(pixels, prediction_offset);
     let non_finite = job.unwritten(shape.batch * size_of::<u64>(), 0);

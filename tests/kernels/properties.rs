@@ -4,7 +4,7 @@
 use ndarray::Array4;
 use proptest::prelude::*;
 use sml::cuda::plan::GpuLimits;
-use sml::{ElementType, Layout, NonFinite, Replacement, Size, Smoothing, Suppression};
+use sml::{ElementType, Layout, NonFinite, Params, Replacement, Size, Smoothing, Suppression};
 
 use crate::engine_on_host::{Arrangement, HostMap, Setting, is_exact, rounded, submit};
 use crate::frames::{Frame, frames, logits, params, statistics};
@@ -158,5 +158,35 @@ proptest! {
         let ascending = bits(Order::Ascending)?;
         prop_assert_eq!(&bits(Order::Descending)?, &ascending);
         prop_assert_eq!(&bits(Order::Random(seed))?, &ascending);
+    }
+}
+
+#[test]
+fn logits_may_lie_further_apart_than_32_bits_count() {
+    // In elements: beyond what 32 bits hold with and without a sign.
+    let (far, farther) = ((1 << 31) + 16, (1 << 32) + 16);
+    let far_apart = [
+        ("standardize", [farther, 20, 5, 1], None),
+        ("standardize", [1, 3, far, 9], None),
+        ("standardize_rows", [farther, 160, 8, 1], None),
+        ("standardize_rows", [32, far, 8, 1], None),
+        ("standardize_rows", [8, 16, far, 1], None),
+        ("standardize_pixels", [farther, 1, 24, 3], None),
+        ("standardize_upsample", [farther, 32, 8, 1], Some(Size::new(10, 20))),
+        ("standardize_upsample", [32, far, 8, 1], Some(Size::new(10, 20))),
+        ("standardize_upsample", [1, 2, 6, far], Some(Size::new(10, 20))),
+    ];
+    for (entry, strides, size) in far_apart {
+        let packed_width = if entry == "standardize" && strides[3] == 1 { 5 } else { 8 };
+        let logits = logits(2, 3, 4, packed_width, 3);
+        let size = size.unwrap_or(Size::new(4, packed_width));
+        let params = Params { suppression: None, smoothing: None, ..Params::default() };
+        let frame = Frame { logits, size, params, statistics: statistics(3, 1) };
+        let element = ElementType::F16;
+        let setting = Setting { element, arrangement: Arrangement::Far(strides), ..Setting::default() };
+        let map =
+            submit(&frame, &setting).unwrap_or_else(|failure| panic!("{entry} {strides:?}: {}", failure.0));
+        assert_eq!(map.entries, [entry], "{strides:?}");
+        assert_eq!(difference(&frame, &setting, &map), None, "{entry} {strides:?}");
     }
 }
