@@ -59,7 +59,7 @@ impl Source {
 }
 
 /// A compiled kernel file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
     pub path: PathBuf,
 }
@@ -134,36 +134,42 @@ fn once(path: &Path, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<(
 pub fn compile(source: &Source) -> Result<Library, String> {
     type Cell = Arc<OnceLock<Result<Library, String>>>;
     static DONE: Mutex<Option<HashMap<u64, Cell>>> = Mutex::new(None);
-    let key = key(source);
-    let cell = DONE.lock().unwrap().get_or_insert_default().entry(key).or_default().clone();
+    let cell = DONE.lock().unwrap().get_or_insert_default().entry(key(source)).or_default().clone();
     cell.get_or_init(|| {
-        let path = results().join(format!("{}-{key:016x}.so", source.name));
-        once(&path, |to| compile_library(source, to))?;
+        let folder = tempfile::tempdir_in(results()).unwrap();
+        let text = preprocess(source, folder.path())?;
+        // What macros leave out makes no difference.
+        let path = results().join(format!("{}-{:016x}.so", source.name, key(&text)));
+        once(&path, |to| {
+            compiler(folder.path(), |command| {
+                command.args(KERNEL_FLAGS).args(COMPILER.fills_locals.then_some(FILL_LOCALS));
+                command.arg(PREPROCESSED).arg("-o").arg(to);
+            })
+        })?;
         Ok(Library { path })
     })
     .clone()
 }
 
-fn compile_library(source: &Source, to: &Path) -> Result<(), String> {
-    let folder = tempfile::tempdir_in(results()).unwrap();
+/// Name of a preprocessed kernel file.
+const PREPROCESSED: &str = "preprocessed.ii";
+
+/// Writes the preprocessed file with the driver's calls behind it; returns it.
+fn preprocess(source: &Source, folder: &Path) -> Result<String, String> {
     for (name, text) in &source.files {
-        fs::write(folder.path().join(name), text).unwrap();
+        fs::write(folder.join(name), text).unwrap();
     }
-    // Which kernels there are depends on the macros.
-    let preprocessed = folder.path().join("preprocessed.ii");
-    compiler(folder.path(), |command| {
+    compiler(folder, |command| {
         command.args(source.defines.iter().map(|(name, value)| format!("-D{name}={value}")));
         command.arg("-DSML_ON_HOST").arg("-include").arg(harness().join("cuda_on_host.hpp"));
-        command.args(["-E", "-x", "c++"]).arg(format!("{}.cu", source.name)).arg("-o").arg(&preprocessed);
+        command.args(["-E", "-x", "c++"]).arg(format!("{}.cu", source.name)).args(["-o", PREPROCESSED]);
     })?;
-    let mut text = fs::read_to_string(&preprocessed).unwrap();
+    let mut text = fs::read_to_string(folder.join(PREPROCESSED)).unwrap();
+    // Which kernels there are depends on the macros.
     let calls: String = entries(&text).map(call).collect();
     text.push_str(&calls);
-    fs::write(&preprocessed, text).unwrap();
-    compiler(folder.path(), |command| {
-        command.args(KERNEL_FLAGS).args(COMPILER.fills_locals.then_some(FILL_LOCALS));
-        command.arg(&preprocessed).arg("-o").arg(to);
-    })
+    fs::write(folder.join(PREPROCESSED), &text).unwrap();
+    Ok(text)
 }
 
 /// The names of the kernels in a preprocessed file.

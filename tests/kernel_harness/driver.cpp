@@ -2,24 +2,28 @@
 //
 // A job, all numbers little-endian:
 //   u32 seconds that it may take
-//   u32 number of buffers, each: u32 misalignment, u64 bytes, the bytes
+//   u32 number of buffers, each: u32 misalignment, u64 bytes, u32 1 if the answer shall have it, u32 number of parts that are
+//       given, each: u64 offset, text                                             (text: u32 bytes, the bytes)
 //   u32 number of launches, each: text library, text kernel, 3 u32 grid, 3 u32 block, u32 shared bytes, u32 order,
-//       u64 seed, u32 leading pointers in the arguments, text arguments          (text: u32 bytes, the bytes)
-// The answer: u32 number of buffers, each: u64 bytes, the bytes.
+//       u64 seed, u32 leading pointers in the arguments, text arguments
+// The answer: for each buffer that it shall have: u64 bytes, the bytes.
 //
-// A device pointer is (buffer + 1) << 40 | offset, where the buffer begins at the offset of its misalignment. Memory is
-// one allocation a buffer, so that AddressSanitizer sees the first byte outside.
+// A device pointer is (buffer + 1) << 40 | offset, where the buffer begins at the offset of its misalignment. Each buffer is
+// one allocation, so that AddressSanitizer sees the first byte outside. One that the answer does not want is mapped instead,
+// and may be larger than the machine's memory.
 //
 // Anything wrong ends the program; what was wrong stands on standard error.
 
 #include <dlfcn.h>
 #include <sanitizer/asan_interface.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -55,27 +59,51 @@ template <class T> void write(const T *from, std::size_t count) {
 // Memory that a kernel sees as the device's.
 class Buffer {
 public:
-    explicit Buffer(std::FILE *) : misalignment_(read<std::uint32_t>()), bytes_(read<std::uint64_t>()) {
-        void *memory = nullptr;
-        if (misalignment_ >= alignment || posix_memalign(&memory, alignment, misalignment_ + bytes_) != 0)
-            fail("no memory for a buffer of %zu bytes, misaligned by %zu", bytes_, misalignment_);
-        memory_.reset(static_cast<unsigned char *>(memory));
-        read_bytes(begin(), bytes_);
-        ASAN_POISON_MEMORY_REGION(memory, misalignment_ / 8 * 8);
+    Buffer() {
+        misalignment_ = read<std::uint32_t>();
+        bytes_ = read<std::uint64_t>();
+        answered_ = read<std::uint32_t>() != 0;
+        if (misalignment_ >= alignment) fail("a buffer misaligned by %zu bytes", misalignment_);
+        answered_ ? allocate() : map();
+        for (std::uint32_t parts = read<std::uint32_t>(); parts > 0; --parts) {
+            const std::uint64_t offset = read<std::uint64_t>();
+            const std::uint32_t length = read<std::uint32_t>();
+            if (offset > bytes_ || length > bytes_ - offset) fail("a part of a buffer that lies outside of it");
+            read_bytes(begin() + offset, length);
+        }
     }
 
     unsigned char *begin() const { return memory_.get() + misalignment_; }
     unsigned char *at(std::uint64_t offset) const { return memory_.get() + offset; }
     std::uint64_t bytes() const { return bytes_; }
+    bool answered() const { return answered_; }
 
 private:
     static constexpr std::size_t alignment = 256;
-    struct Free {
-        void operator()(unsigned char *memory) const { std::free(memory); }
-    };
+
+    void allocate() {
+        void *memory = nullptr;
+        if (posix_memalign(&memory, alignment, misalignment_ + bytes_) != 0) fail("no memory for %zu bytes", bytes_);
+        memory_ = {static_cast<unsigned char *>(memory), [](unsigned char *begin) { std::free(begin); }};
+        ASAN_POISON_MEMORY_REGION(memory, misalignment_ / 8 * 8);
+    }
+
+    // Memory that is not there until it is touched, for buffers larger than the machine.
+    void map() {
+        const std::size_t size = misalignment_ + bytes_, page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+        const std::size_t before_guard = (size + page - 1) / page * page;
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        void *memory = mmap(nullptr, before_guard + page, PROT_READ | PROT_WRITE, flags, -1, 0);
+        if (memory == MAP_FAILED) fail("no addresses for %zu bytes", bytes_);
+        mprotect(static_cast<char *>(memory) + before_guard, page, PROT_NONE);
+        const auto unmap = [whole = before_guard + page](unsigned char *begin) { munmap(begin, whole); };
+        memory_ = {static_cast<unsigned char *>(memory), unmap};
+    }
+
     std::size_t misalignment_;
     std::size_t bytes_;
-    std::unique_ptr<unsigned char, Free> memory_;
+    bool answered_;
+    std::unique_ptr<unsigned char, std::function<void(unsigned char *)>> memory_{nullptr, nullptr};
 };
 
 // A kernel in a library, loaded once.
@@ -130,11 +158,11 @@ void run_job() {
     alarm(read<std::uint32_t>());
     std::vector<Buffer> buffers;
     const std::uint32_t buffer_count = read<std::uint32_t>();
-    for (std::uint32_t i = 0; i < buffer_count; ++i) buffers.emplace_back(stdin);
+    for (std::uint32_t i = 0; i < buffer_count; ++i) buffers.emplace_back();
     for (std::uint32_t launches = read<std::uint32_t>(); launches > 0; --launches) read_and_run_launch(buffers);
     alarm(0);
-    write(&buffer_count, 1);
     for (const Buffer &buffer : buffers) {
+        if (!buffer.answered()) continue;
         const std::uint64_t bytes = buffer.bytes();
         write(&bytes, 1);
         write(buffer.begin(), bytes);

@@ -22,7 +22,7 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub library: Library,
-    pub entry: String,
+    pub entry: &'static str,
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub shared_bytes: u32,
@@ -37,8 +37,18 @@ pub struct Launch {
 pub struct Job {
     pub seconds: u32,
     pub order: Order,
-    buffers: Vec<(Vec<u8>, usize)>,
+    buffers: Vec<Buffer>,
     pub launches: Vec<Launch>,
+}
+
+#[derive(Clone, Debug)]
+struct Buffer {
+    bytes: usize,
+    misalignment: usize,
+    /// Whether its contents are wanted back.
+    answered: bool,
+    /// Offsets and contents. What lies between them is untouched, and takes no memory.
+    parts: Vec<(usize, Vec<u8>)>,
 }
 
 /// What the driver said before it ended: a sanitizer's report, or which threads wait for each other.
@@ -50,17 +60,27 @@ impl Job {
         Self { seconds: 120, order, buffers: Vec::new(), launches: Vec::new() }
     }
 
+    fn add(&mut self, buffer: Buffer) -> u64 {
+        assert!(buffer.misalignment < 256);
+        let pointer = (self.buffers.len() as u64 + 1) << 40 | buffer.misalignment as u64;
+        self.buffers.push(buffer);
+        pointer
+    }
+
     /// Adds memory whose first byte lies `misalignment` (below 256) behind a multiple of 256. Returns its device
     /// pointer, which has the same misalignment.
     pub fn buffer(&mut self, bytes: Vec<u8>, misalignment: usize) -> u64 {
-        assert!(misalignment < 256);
-        self.buffers.push((bytes, misalignment));
-        (self.buffers.len() as u64) << 40 | misalignment as u64
+        self.add(Buffer { bytes: bytes.len(), misalignment, answered: true, parts: vec![(0, bytes)] })
     }
 
-    /// Adds memory for `count` elements: bytes that make NaN or a large number.
-    pub fn unwritten<T>(&mut self, count: usize, misalignment: usize) -> u64 {
-        self.buffer(vec![0xff; count * size_of::<T>()], misalignment)
+    /// Adds memory of which only some parts, at their offsets, are used; it does not come back.
+    pub fn sparse(&mut self, bytes: usize, parts: Vec<(usize, Vec<u8>)>) -> u64 {
+        self.add(Buffer { bytes, misalignment: 0, answered: false, parts })
+    }
+
+    /// Adds memory for `bytes` of results: NaN, or a large number.
+    pub fn unwritten(&mut self, bytes: usize, misalignment: usize) -> u64 {
+        self.buffer(vec![0xff; bytes], misalignment)
     }
 
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
@@ -73,10 +93,15 @@ impl Job {
         }
         number(to, self.seconds as usize)?;
         number(to, self.buffers.len())?;
-        for (bytes, misalignment) in &self.buffers {
-            number(to, *misalignment)?;
-            to.write_all(&(bytes.len() as u64).to_le_bytes())?;
-            to.write_all(bytes)?;
+        for buffer in &self.buffers {
+            number(to, buffer.misalignment)?;
+            to.write_all(&(buffer.bytes as u64).to_le_bytes())?;
+            number(to, buffer.answered.into())?;
+            number(to, buffer.parts.len())?;
+            for (offset, bytes) in &buffer.parts {
+                to.write_all(&(*offset as u64).to_le_bytes())?;
+                text(to, bytes)?;
+            }
         }
         // Two seeds, of which one is odd: shared memory is filled with another pattern then.
         let (order, seed) = match self.order {
@@ -126,9 +151,6 @@ impl Process {
 
     fn run(&mut self, job: &Job) -> io::Result<Vec<Vec<u8>>> {
         job.write(&mut self.input)?;
-        let mut word = [0; 4];
-        self.output.read_exact(&mut word)?;
-        assert_eq!(u32::from_le_bytes(word) as usize, job.buffers.len(), "the driver's answer");
         let buffer = |output: &mut BufReader<ChildStdout>| {
             let mut length = [0; 8];
             output.read_exact(&mut length)?;
@@ -136,7 +158,8 @@ impl Process {
             output.read_exact(&mut bytes)?;
             Ok(bytes)
         };
-        job.buffers.iter().map(|_| buffer(&mut self.output)).collect()
+        let answer = |from: &Buffer| if from.answered { buffer(&mut self.output) } else { Ok(Vec::new()) };
+        job.buffers.iter().map(answer).collect()
     }
 
     /// Waits for the end of a driver that broke off.
@@ -153,7 +176,7 @@ impl Process {
     }
 }
 
-/// Runs a job; returns its buffers as the kernels left them.
+/// Runs a job; returns its buffers as the kernels left them (empty for sparse ones).
 ///
 /// # Errors
 /// When a sanitizer or the harness found a fault.

@@ -4,18 +4,20 @@ use proptest::prelude::*;
 use sml::cuda::plan::{AccumulatePlan, DeviceMoments, GpuLimits};
 use sml::{MomentAccumulator, StatisticsAccumulator};
 
-use crate::kernel_harness::{Job, Launch, Order, Source, compile, elements, run};
+use crate::engine_on_host::library;
+use crate::kernel_harness::{Failure, Job, Launch, Order, elements, run};
+use crate::mutations::Mutation;
 
 /// Images whose moments are accumulated one after the other.
 #[derive(Clone, Debug)]
-struct Calibration {
-    classes: usize,
+pub struct Calibration {
+    pub classes: usize,
     /// Pixels and seed of each.
-    images: Vec<(usize, u64)>,
+    pub images: Vec<(usize, u64)>,
     /// Pixels of each that are not finite, or fewer.
-    broken: usize,
-    multiprocessors: u32,
-    negated: bool,
+    pub broken: usize,
+    pub multiprocessors: u32,
+    pub negated: bool,
 }
 
 impl Calibration {
@@ -39,13 +41,15 @@ impl Calibration {
     }
 
     /// The moments of each class, and of the slot for pixels left out.
-    fn on_host(&self, order: Order) -> Vec<DeviceMoments> {
+    ///
+    /// # Errors
+    /// What a sanitizer or the harness found.
+    pub fn on_host(&self, order: Order, mutation: Option<&Mutation>) -> Result<Vec<DeviceMoments>, Failure> {
         let limits = GpuLimits { multiprocessors: self.multiprocessors, shared_bytes: 64 << 10 };
         let plan = AccumulatePlan::new(self.classes, limits);
-        let library =
-            compile(&Source::kernel(&plan.variants()[0])).unwrap_or_else(|problem| panic!("{problem}"));
+        let library = library(&plan.variants()[0], mutation);
         let mut job = Job::new(order);
-        let partials = job.unwritten::<DeviceMoments>(plan.partials(), 0);
+        let partials = job.unwritten(plan.bytes().1, 0);
         let moments = job.buffer(vec![0; plan.bytes().0], 0);
         for (values, predictions) in self.images() {
             let map: Vec<f32> = values.iter().map(|&v| if self.negated { -v } else { v }).collect();
@@ -55,7 +59,7 @@ impl Calibration {
             for launch in plan.launches(map, prediction, values.len(), self.negated, memory) {
                 job.launches.push(Launch {
                     library: library.clone(),
-                    entry: launch.entry.to_owned(),
+                    entry: launch.entry,
                     grid: launch.grid,
                     block: launch.block,
                     shared_bytes: launch.shared_bytes,
@@ -64,8 +68,7 @@ impl Calibration {
                 });
             }
         }
-        let buffers = run(&job).unwrap_or_else(|failure| panic!("{}", failure.0));
-        elements(&buffers[1])
+        Ok(elements(&run(&job)?[1]))
     }
 
     /// The moments as the CPU accumulates them, and how many pixels it leaves out.
@@ -79,6 +82,24 @@ impl Calibration {
             }
         }
         (moments, accumulator.non_finite())
+    }
+
+    /// What differs from the CPU's moments by more than 1e-12 of them, if anything.
+    pub fn difference(&self, got: &[DeviceMoments]) -> Option<String> {
+        let (want, left_out) = self.on_cpu();
+        let close = |got: f64, want: Option<f64>| {
+            want.is_none_or(|want| (got - want).abs() <= 1e-12 * want.abs().max(1e-9))
+        };
+        let agree = |(got, want): (&DeviceMoments, &MomentAccumulator)| {
+            let variance = got.squared_deviations / (got.count.max(2) - 1) as f64;
+            got.count == want.count() && close(got.mean, want.mean()) && close(variance, want.variance())
+        };
+        let different = got.iter().zip(&want).position(|pair| !agree(pair));
+        if let Some(class) = different {
+            return Some(format!("class {class}: {:?} instead of {:?}", got[class], want[class]));
+        }
+        let count = got[self.classes].count;
+        (count != left_out).then(|| format!("{count} pixels left out instead of {left_out}"))
     }
 }
 
@@ -100,28 +121,21 @@ proptest! {
 
     #[test]
     fn moments_agree_with_the_cpu(calibration in calibrations()) {
-        let got = calibration.on_host(Order::Random(calibration.images[0].1));
-        let (want, left_out) = calibration.on_cpu();
-        for (class, (got, want)) in got.iter().zip(&want).enumerate() {
-            let close = |got: f64, want: Option<f64>| {
-                want.is_none_or(|want| (got - want).abs() <= 1e-12 * want.abs().max(1e-9))
-            };
-            prop_assert_eq!(got.count, want.count(), "class {}", class);
-            prop_assert!(close(got.mean, want.mean()), "class {}: {:?} instead of {:?}", class, got, want);
-            let variance = got.squared_deviations / (got.count.max(2) - 1) as f64;
-            prop_assert!(close(variance, want.variance()), "class {}: {:?} instead of {:?}", class, got, want);
+        let got = calibration.on_host(Order::Random(calibration.images[0].1), None);
+        let got = got.map_err(|failure| TestCaseError::fail(failure.0))?;
+        if let Some(difference) = calibration.difference(&got) {
+            return Err(TestCaseError::fail(difference));
         }
-        prop_assert_eq!(got[calibration.classes].count, left_out);
     }
 
     #[test]
     fn moments_are_the_same_in_every_order(calibration in calibrations(), seed in any::<u64>()) {
-        let bits = |order| -> Vec<[u64; 3]> {
-            let moments = calibration.on_host(order);
-            moments.iter().map(|m| [m.count, m.mean.to_bits(), m.squared_deviations.to_bits()]).collect()
+        let bits = |order| -> Result<Vec<[u64; 3]>, TestCaseError> {
+            let moments = calibration.on_host(order, None).map_err(|failure| TestCaseError::fail(failure.0))?;
+            Ok(moments.iter().map(|m| [m.count, m.mean.to_bits(), m.squared_deviations.to_bits()]).collect())
         };
-        let ascending = bits(Order::Ascending);
-        prop_assert_eq!(&bits(Order::Descending), &ascending);
-        prop_assert_eq!(&bits(Order::Random(seed)), &ascending);
+        let ascending = bits(Order::Ascending)?;
+        prop_assert_eq!(&bits(Order::Descending)?, &ascending);
+        prop_assert_eq!(&bits(Order::Random(seed))?, &ascending);
     }
 }

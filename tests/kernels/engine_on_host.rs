@@ -25,6 +25,8 @@ pub enum Arrangement {
     ApartPixels {
         image: usize,
     },
+    /// Strides of billions of elements: only memory that holds logits is touched.
+    Far([usize; 4]),
 }
 
 impl Arrangement {
@@ -37,17 +39,28 @@ impl Arrangement {
                 let row = width + row;
                 [c * height * row + image, height * row, row, 1]
             }
+            Self::Far(strides) => strides,
             Self::ApartPixels { image } => [c * height * width + image, 1, c * width, c],
         }
     }
+}
+
+/// What is pinned by macros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pins {
+    /// What the plan pins.
+    Plan,
+    /// Only the element type.
+    Generic,
+    /// The element type, and the entry point of `standardize`: quick to compile.
+    Entry,
 }
 
 /// How a frame is run.
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub order: Order,
-    /// Only the element type pinned, or what the plan pins.
-    pub generic: bool,
+    pub pins: Pins,
     pub element: ElementType,
     pub arrangement: Arrangement,
     /// Distance of the logits, the score and the prediction from an aligned address: elements.
@@ -63,7 +76,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             order: Order::Random(0),
-            generic: true,
+            pins: Pins::Generic,
             element: ElementType::F32,
             arrangement: Arrangement::Packed(Layout::Nchw),
             misalignments: [0; 3],
@@ -85,6 +98,8 @@ pub struct HostMap {
     /// Empty where no later stage reads them.
     pub standardized: Vec<f32>,
     pub suppressed: Vec<f32>,
+    /// Whether counters are not zero after the frame, as they were before.
+    pub left_counters: bool,
     /// Kernels that ran.
     pub entries: Vec<&'static str>,
 }
@@ -105,22 +120,44 @@ pub fn rounded(logits: &Array4<f32>, element: ElementType) -> Array4<f32> {
     }
 }
 
-/// The logits in memory; what lies between them is NaN.
-fn bytes(logits: &Array4<f32>, element: ElementType, strides: [usize; 4]) -> Vec<u8> {
-    let size = if element == ElementType::F32 { 4 } else { 2 };
-    let (n, c, h, w) = logits.dim();
-    let lengths = [n, c, h, w];
+/// Bytes from the first to the last logit.
+fn length(shape: LogitsShape, element: ElementType, strides: [usize; 4]) -> usize {
+    let lengths = [shape.batch, shape.classes, shape.size.height, shape.size.width];
     let last: usize = lengths.iter().zip(strides).map(|(length, stride)| (length - 1) * stride).sum();
-    let mut memory = vec![0xff; (last + 1) * size];
-    for ((n, c, y, x), &value) in logits.indexed_iter() {
-        let at = (n * strides[0] + c * strides[1] + y * strides[2] + x * strides[3]) * size;
-        match element {
-            ElementType::F32 => memory[at..at + 4].copy_from_slice(&value.to_le_bytes()),
-            ElementType::F16 => memory[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes()),
-            ElementType::BF16 => memory[at..at + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes()),
-        }
+    (last + 1) * bytes_of(element)
+}
+
+/// Where each logit lies, and its bytes.
+fn encoded(
+    logits: &Array4<f32>,
+    element: ElementType,
+    strides: [usize; 4],
+) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    logits.indexed_iter().map(move |((n, c, y, x), &value)| {
+        let at = n * strides[0] + c * strides[1] + y * strides[2] + x * strides[3];
+        let bytes = match element {
+            ElementType::F32 => value.to_le_bytes().to_vec(),
+            ElementType::F16 => f16::from_f32(value).to_le_bytes().to_vec(),
+            ElementType::BF16 => bf16::from_f32(value).to_le_bytes().to_vec(),
+        };
+        (at * bytes_of(element), bytes)
+    })
+}
+
+fn bytes_of(element: ElementType) -> usize {
+    if element == ElementType::F32 { 4 } else { 2 }
+}
+
+/// Puts the logits into memory; what lies between them is NaN. Returns their device pointer.
+fn add_logits(job: &mut Job, frame: &Frame, setting: &Setting, strides: [usize; 4]) -> u64 {
+    let length = length(frame.shape(), setting.element, strides);
+    let logits = encoded(&frame.logits, setting.element, strides);
+    if let Arrangement::Far(_) = setting.arrangement {
+        return job.sparse(length, logits.collect());
     }
-    memory
+    let mut memory = vec![0xff; length];
+    logits.for_each(|(at, bytes)| memory[at..at + bytes.len()].copy_from_slice(&bytes));
+    job.buffer(memory, setting.misalignments[0] * bytes_of(setting.element))
 }
 
 /// Mean and standard deviation of each class as the kernel reads them. Every class has statistics here, or what it has not
@@ -134,56 +171,46 @@ fn standardization(statistics: &ClassStatistics) -> Vec<u8> {
     bytemuck::cast_slice(&table).to_vec()
 }
 
-fn library(variant: &KernelVariant, setting: &Setting) -> Library {
-    let mut source = Source::kernel(&if setting.generic { variant.generic() } else { variant.clone() });
-    if let Some(mutation) = &setting.mutation {
+/// The names of the entry points of `standardize`, in the order of `SML_ENTRY`.
+const ENTRIES: [&str; 4] = ["standardize", "standardize_rows", "standardize_pixels", "standardize_upsample"];
+
+/// A kernel file, compiled.
+pub fn library(variant: &KernelVariant, mutation: Option<&Mutation>) -> Library {
+    let mut source = Source::kernel(variant);
+    if let Some(mutation) = mutation {
         mutation.apply(&mut source);
     }
     compile(&source).unwrap_or_else(|problem| panic!("{variant}: {problem}"))
 }
 
-/// Runs all stages on a frame.
-///
-/// # Errors
-/// What a sanitizer or the harness found.
-pub fn submit(frame: &Frame, setting: &Setting) -> Result<HostMap, Failure> {
-    let capacity = Capacity::of(frame.shape(), frame.size);
-    let plan = Plan::new(frame.params, capacity, setting.limits);
-    submit_planned(&plan, capacity, frame, setting)
+fn pinned(variant: &KernelVariant, entry: &str, pins: Pins) -> KernelVariant {
+    let mut variant = if pins == Pins::Plan { variant.clone() } else { variant.generic() };
+    let number = ENTRIES.iter().position(|name| *name == entry).filter(|_| pins == Pins::Entry);
+    variant.defines.extend(number.map(|number| ("SML_ENTRY", number as i64)));
+    variant
 }
 
-/// As [`submit`], by a plan for frames of up to `capacity`.
-///
-/// # Errors
-/// As [`submit`].
-pub fn submit_planned(
-    plan: &Plan,
-    capacity: Capacity,
-    frame: &Frame,
-    setting: &Setting,
-) -> Result<HostMap, Failure> {
+/// Everything that the engine would do for a frame: memory and launches.
+fn prepare(frame: &Frame, setting: &Setting) -> Job {
     let (shape, pixels) = (frame.shape(), frame.shape().batch * frame.size.pixels());
+    let plan = Plan::new(frame.params, Capacity::of(shape, frame.size), setting.limits);
     let strides = setting.arrangement.strides(shape);
-    let element_bytes = if setting.element == ElementType::F32 { 4 } else { 2 };
     let score_bytes = if setting.half_score { 2 } else { 4 };
-    let [logits_offset, score_offset, prediction_offset] = setting.misalignments;
+    let [_, score_offset, prediction_offset] = setting.misalignments;
 
     let mut job = Job::new(setting.order);
-    let logits = job.buffer(bytes(&frame.logits, setting.element, strides), logits_offset * element_bytes);
-    let score = job.unwritten::<u8>(pixels * score_bytes, score_offset * score_bytes);
-    let prediction = job.unwritten::<u8>(pixels, prediction_offset);
-    let non_finite = job.unwritten::<u64>(shape.batch, 0);
+    let logits = add_logits(&mut job, frame, setting, strides);
+    let score = job.unwritten(pixels * score_bytes, score_offset * score_bytes);
+    let prediction = job.unwritten(pixels, prediction_offset);
+    let non_finite = job.unwritten(shape.batch * size_of::<u64>(), 0);
     let needed = plan.workspace();
     let table = if needed.standardization > 0 { standardization(&frame.statistics) } else { Vec::new() };
-    let used = |bytes: usize| if bytes > 0 { pixels } else { 0 };
     let workspace = Workspace {
         standardization: job.buffer(table, 0),
         counters: job.buffer(vec![0; needed.counters], 0),
-        standardized: job.unwritten::<f32>(used(needed.standardized), 0),
-        suppressed: job.unwritten::<f32>(used(needed.suppressed), 0),
+        standardized: job.unwritten(needed.standardized, 0),
+        suppressed: job.unwritten(needed.suppressed, 0),
     };
-    assert!(pixels <= capacity.batch * capacity.output.pixels());
-
     let device = DeviceFrame {
         logits: DeviceLogits { pointer: logits, element: setting.element, shape, strides },
         size: frame.size,
@@ -192,11 +219,11 @@ pub fn submit_planned(
         prediction,
         non_finite,
     };
-    let launches = plan.launches(&device, &workspace);
-    for launch in launches.iter() {
+    for launch in plan.launches(&device, &workspace).iter() {
+        let variant = pinned(&plan.variants()[launch.slot], launch.entry, setting.pins);
         job.launches.push(Launch {
-            library: library(&plan.variants()[launch.slot], setting),
-            entry: launch.entry.to_owned(),
+            library: library(&variant, setting.mutation.as_ref()),
+            entry: launch.entry,
             grid: launch.grid.map(|blocks| blocks.min(setting.most_blocks)),
             block: launch.block,
             shared_bytes: launch.shared_bytes,
@@ -204,24 +231,38 @@ pub fn submit_planned(
             pointers: launch.arguments.pointers(),
         });
     }
-    let buffers = run(&job)?;
-    assert!(
-        buffers[5].iter().all(|&byte| byte == 0),
-        "counters are not zero after a frame: {:?}",
-        buffers[5]
-    );
+    job
+}
+
+/// Runs all stages on a frame.
+///
+/// # Errors
+/// What a sanitizer or the harness found.
+pub fn submit(frame: &Frame, setting: &Setting) -> Result<HostMap, Failure> {
+    let job = prepare(frame, setting);
+    let [_, score, prediction, non_finite, _, counters, standardized, suppressed] = &run(&job)?[..] else {
+        panic!("the job has other buffers");
+    };
     Ok(HostMap {
         score: if setting.half_score {
-            elements::<f16>(&buffers[1]).into_iter().map(f16::to_f32).collect()
+            elements::<f16>(score).into_iter().map(f16::to_f32).collect()
         } else {
-            elements(&buffers[1])
+            elements(score)
         },
-        prediction: buffers[2].clone(),
-        non_finite: elements(&buffers[3]),
-        standardized: elements(&buffers[6]),
-        suppressed: elements(&buffers[7]),
-        entries: launches.iter().map(|launch| launch.entry).collect(),
+        prediction: prediction.clone(),
+        non_finite: elements(non_finite),
+        standardized: elements(standardized),
+        suppressed: elements(suppressed),
+        left_counters: counters.iter().any(|&byte| byte != 0),
+        entries: job.launches.iter().map(|launch| launch.entry).collect(),
     })
+}
+
+/// Whether the mutation changes a kernel that this run uses, as it is compiled for it.
+pub fn is_mutated(frame: &Frame, setting: &Setting) -> bool {
+    let unchanged = Setting { mutation: None, ..setting.clone() };
+    let libraries = |setting| prepare(frame, setting).launches.into_iter().map(|launch| launch.library);
+    !libraries(setting).eq(libraries(&unchanged))
 }
 
 /// Whether scores are the same bits on a GPU and on the CPU: no exponential or logarithm takes part.

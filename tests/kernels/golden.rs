@@ -4,7 +4,7 @@ use ndarray::Array3;
 use sml::{ElementType, Layout, Stage};
 
 use crate::data::golden::{Case, Golden, assert_close, sets};
-use crate::engine_on_host::{Arrangement, HostMap, Setting, submit};
+use crate::engine_on_host::{Arrangement, HostMap, Pins, Setting, submit};
 use crate::frames::Frame;
 use crate::kernel_harness::Order;
 use crate::properties::difference;
@@ -82,7 +82,7 @@ fn specialised_kernels_agree_with_the_official_code() {
         let Some(&(_, element, arrangement)) = found.filter(|_| case.id().ends_with("/w4i4/d6")) else {
             return;
         };
-        let setting = Setting { generic: false, element, arrangement, ..Setting::default() };
+        let setting = Setting { pins: Pins::Plan, element, arrangement, ..Setting::default() };
         let map = submit(&frame, &setting).unwrap_or_else(|failure| panic!("{}: {}", case.id(), failure.0));
         if element == ElementType::F32 {
             assert_agrees(golden, case, &frame, &map);

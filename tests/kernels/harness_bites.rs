@@ -8,7 +8,7 @@ const ORDERS: [Order; 4] = [Order::Ascending, Order::Descending, Order::Random(1
 
 /// Runs a toy on `input` with one fault (0: none); returns its output.
 fn toy(
-    entry: &str,
+    entry: &'static str,
     fault: i64,
     block: u32,
     shared_bytes: u32,
@@ -27,7 +27,6 @@ fn toy(
     let mut arguments = bytemuck::bytes_of(&[from, to]).to_vec();
     arguments.extend_from_slice(bytemuck::bytes_of(&[input.len() as i32, 0]));
     let grid = [(input.len() as u32).div_ceil(block), 1, 1];
-    let entry = entry.to_owned();
     job.launches.push(Launch {
         library,
         entry,
@@ -46,7 +45,7 @@ fn input() -> Vec<f32> {
 }
 
 /// A fault of which a report must tell.
-fn reported(entry: &str, fault: i64, block: u32, shared_bytes: u32, input: &[f32], words: &[&str]) {
+fn reported(entry: &'static str, fault: i64, block: u32, shared_bytes: u32, input: &[f32], words: &[&str]) {
     for order in ORDERS {
         let failure = toy(entry, fault, block, shared_bytes, input, order);
         let Err(Failure(report)) = failure else { panic!("{entry} with fault {fault}: nothing was found") };

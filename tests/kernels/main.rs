@@ -16,4 +16,5 @@ mod engine_on_host;
 mod golden;
 mod harness_bites;
 mod mutations;
+mod probes;
 mod properties;
