@@ -96,32 +96,35 @@ __device__ inline float score_of(const StandardizeArgs& args, float maximum, int
     return softmax_score(args, maximum, value);
 }
 
-// What a broken pixel becomes.
+// Completes a pixel from its largest logit and that one's class, found without regard to NaN; `probe` is 0 if all logits are
+// finite.
 template <class Value>
-__device__ inline Pixel broken_pixel(const StandardizeArgs& args, Value value) {
+__device__ inline Pixel finished_pixel(const StandardizeArgs& args, float maximum, int prediction, float probe, Value value) {
     Pixel pixel;
-    float maximum = broken_maximum(args, value, pixel.prediction);
-    pixel.score = args.replace ? -args.replacement : score_of(args, maximum, pixel.prediction, value);
-    pixel.broken = true;
+    pixel.broken = !(probe == 0.0f);
+    if (pixel.broken) maximum = broken_maximum(args, value, prediction);
+    pixel.prediction = prediction;
+    pixel.score = pixel.broken && args.replace ? -args.replacement : score_of(args, maximum, prediction, value);
     return pixel;
 }
 
-// A pixel in a loop of few registers: for the rare ones, and for the rest of a load that holds a broken one.
+// A pixel in a loop of few registers: for the rare ones, for the rest of a load that holds a broken one, and where the number
+// of classes is no constant.
 template <class Value>
 __device__ inline Pixel careful_pixel(const StandardizeArgs& args, Value value) {
-    Pixel pixel;
     float best = value(0), probe = best * 0.0f;
-    pixel.prediction = 0;
-    pixel.broken = false;
+    int prediction = 0;
+#ifdef SML_CLASSES
 #pragma unroll 1
+#else
+#pragma unroll 4
+#endif
     for (int c = 1; c < CLASSES; ++c) {
         float v = value(c);
         probe = __fmaf_rn(v, 0.0f, probe);
-        if (v > best) best = v, pixel.prediction = c;
+        if (v > best) best = v, prediction = c;
     }
-    if (!(probe == 0.0f)) return broken_pixel(args, value);
-    pixel.score = score_of(args, best, pixel.prediction, value);
-    return pixel;
+    return finished_pixel(args, best, prediction, probe, value);
 }
 
 // A pixel whose logits `fetch(c)` gives. They are fetched once where the classes are few enough for registers.
@@ -131,26 +134,18 @@ __device__ inline Pixel whole_pixel(const StandardizeArgs& args, Fetch fetch) {
     float held[CLASSES];
 #pragma unroll
     for (int c = 0; c < CLASSES; ++c) held[c] = fetch(c);
-    auto value = [&](int c) { return held[c]; };
-#else
-    auto value = fetch;
-#endif
-    float best = value(0), probe = best * 0.0f;
+    float best = held[0], probe = best * 0.0f;
     int prediction = 0;
-#ifdef SML_CLASSES
 #pragma unroll
-#endif
     for (int c = 1; c < CLASSES; ++c) {
-        float v = value(c);
-        probe = __fmaf_rn(v, 0.0f, probe);
-        bool wins = v > best;
+        probe = __fmaf_rn(held[c], 0.0f, probe);
+        bool wins = held[c] > best;
         prediction = wins ? c : prediction;
-        best = wins ? v : best;
+        best = wins ? held[c] : best;
     }
-    if (!(probe == 0.0f)) return broken_pixel(args, fetch);
-    Pixel pixel;
-    pixel.score = score_of(args, best, prediction, value);
-    pixel.prediction = prediction;
-    pixel.broken = false;
-    return pixel;
+    if (!(probe == 0.0f)) return finished_pixel(args, best, prediction, probe, fetch);
+    return finished_pixel(args, best, prediction, 0.0f, [&](int c) { return held[c]; });
+#else
+    return careful_pixel(args, fetch);
+#endif
 }

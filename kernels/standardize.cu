@@ -51,24 +51,21 @@ extern "C" __global__ void __launch_bounds__(256) standardize(const StandardizeA
             i64 column = (b % chunks) * blockDim.x + threadIdx.x;
             if (column >= args.out_width) continue;
             int x = (int)column;
-            const Element* image = logits + n * args.stride_n;
-            Pixel pixel;
+            Sample row = {y, y, 0.0f}, col = {x, x, 0.0f};
             if (upsampled) {
-                Sample row = sample(y, args.out_height, args.height, args.align_corners);
-                Sample col = sample(x, args.out_width, args.width, args.align_corners);
-                const Element* upper = image + row.first * args.stride_y;
-                const Element* lower = image + row.second * args.stride_y;
-                i64 left = col.first * args.stride_x, right = col.second * args.stride_x;
-                pixel = whole_pixel(args, [&](int c) {
-                    i64 plane = c * args.stride_c;
-                    float first = between(widen(upper[plane + left]), widen(lower[plane + left]), row.weight);
-                    float second = between(widen(upper[plane + right]), widen(lower[plane + right]), row.weight);
-                    return between(first, second, col.weight);
-                });
-            } else {
-                const Element* own = image + y * args.stride_y + x * args.stride_x;
-                pixel = whole_pixel(args, [&](int c) { return widen(own[c * args.stride_c]); });
+                row = sample(y, args.out_height, args.height, args.align_corners);
+                col = sample(x, args.out_width, args.width, args.align_corners);
             }
+            const Element* upper = logits + n * args.stride_n + row.first * args.stride_y;
+            const Element* lower = logits + n * args.stride_n + row.second * args.stride_y;
+            i64 left = col.first * args.stride_x, right = col.second * args.stride_x;
+            Pixel pixel = whole_pixel(args, [&](int c) {
+                i64 plane = c * args.stride_c;
+                if (!upsampled) return widen(upper[plane + left]);
+                float first = between(widen(upper[plane + left]), widen(lower[plane + left]), row.weight);
+                float second = between(widen(upper[plane + right]), widen(lower[plane + right]), row.weight);
+                return between(first, second, col.weight);
+            });
             i64 index = ((i64)n * args.out_height + y) * args.out_width + x;
             store(args.score, index, pixel.score, args.output);
             args.prediction[index] = (u8)pixel.prediction;

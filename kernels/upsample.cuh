@@ -115,19 +115,27 @@ __device__ inline void find_candidates(const StandardizeArgs& args, const Tile& 
 // One pixel of the tile, from its cell's candidates or from all classes.
 template <class Value>
 __device__ inline Pixel tile_pixel(const StandardizeArgs& args, const Tile& tile, int cell, Value value) {
-    if (!PRUNE) return whole_pixel(args, value);
-    Pixel pixel;
-    pixel.prediction = -1;
-    pixel.broken = false;
-    float best = 0.0f;
-    for (int word = 0; word < tile.words; ++word) {
-        for (u32 mask = tile.candidates[cell * tile.words + word]; mask != 0; mask &= mask - 1) {
-            int c = 32 * word + __ffs((int)mask) - 1;
-            float v = value(c);
-            if (pixel.prediction < 0 || v > best) best = v, pixel.prediction = c;
+    if (PRUNE) {
+        Pixel pixel;
+        pixel.prediction = -1;
+        pixel.broken = false;
+        float best = 0.0f;
+        for (int word = 0; word < tile.words; ++word) {
+            for (u32 mask = tile.candidates[cell * tile.words + word]; mask != 0; mask &= mask - 1) {
+                int c = 32 * word + __ffs((int)mask) - 1;
+                float v = value(c);
+                if (pixel.prediction < 0 || v > best) best = v, pixel.prediction = c;
+            }
+        }
+        if (pixel.prediction >= 0) {
+            // Only scores of the winner alone are pruned, and those need no other logit.
+            pixel.score = score_of(args, best, pixel.prediction, [&](int) { return best; });
+            return pixel;
         }
     }
-    if (pixel.prediction < 0) return careful_pixel(args, value);
-    pixel.score = score_of(args, best, pixel.prediction, value);
-    return pixel;
+#ifdef SML_PRUNE
+    return SML_PRUNE ? careful_pixel(args, value) : whole_pixel(args, value);
+#else
+    return careful_pixel(args, value);
+#endif
 }
