@@ -4,7 +4,7 @@
 # That machine needs the same processor architecture, a glibc as new as this one's, and a Python with torch 2.11.0, whose
 # libtorch is the one that the programs load there.
 #
-# A test program is taken along when its source names SML_REQUIRE_GPU.
+# A test program is taken along when its source asks for SML_REQUIRE_GPU.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,7 +15,7 @@ most_megabytes=60
 
 # The test programs that need a GPU, one a line.
 gpu_tests() {
-    grep -rl SML_REQUIRE_GPU tests --include='*.rs' | sed -E 's|^tests/([^/.]+).*|\1|' | sort -u
+    grep -rlF 'var_os("SML_REQUIRE_GPU")' tests --include='*.rs' | sed -E 's|^tests/([^/.]+).*|\1|' | sort -u
 }
 
 # Paths of the executables out of cargo's messages.
@@ -46,7 +46,7 @@ rm -rf "$bundle.new"
 mkdir -p "$bundle.new/bin" "$bundle.new/tests" "$bundle.new/benches"
 tests=()
 for name in $(gpu_tests); do tests+=(--test "$name"); done
-say "building the program, ${#tests[@]} words of tests, and the benchmark"
+say "building the program, the benchmark and the tests:$(gpu_tests | tr "\n" " " | sed "s|^| |")"
 put_programs build --release --bin sml
 put_programs test --release --no-run "${tests[@]}"
 put_programs bench --no-run --bench gpu_latency
