@@ -1,4 +1,4 @@
-//! The engine on a GPU against the engine on the CPU, in device memory that is exactly as large as needed, at any alignment,
+//! The engine and the calibration on a GPU against those on the CPU, in device memory that is exactly as large as needed, at any alignment,
 //! filled with other bytes beforehand. libtorch takes no part, so that a memory checker sees each access.
 //!
 //! scripts/gpu_check.sh runs the tests called `small_...` under compute-sanitizer, and those called `many_...` with the
@@ -12,6 +12,7 @@ mod data;
 #[path = "../frames/mod.rs"]
 mod frames;
 
+mod calibration;
 mod comparison;
 mod many;
 mod on_gpu;
