@@ -18,8 +18,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "target/kernel-report"
-# cuobjdump calls nvdisasm for the instructions of some architectures.
-WHEELS = ["nvidia-cuda-cuobjdump==13.5.37", "nvidia-cuda-nvdisasm==13.5.37"]
+WHEELS = REPOSITORY / "scripts/kernel-report-requirements.txt"
 REGISTERS_OF_A_MULTIPROCESSOR = 65536
 
 
@@ -49,17 +48,21 @@ def main():
 def fetch_tools():
     """The folder of NVIDIA's tools, fetched if they are not there."""
     home = FOLDER / "tools"
-    found = sorted(home.glob("lib/python*/site-packages/nvidia/cu13/bin/cuobjdump"))
-    stamp = home / "wheels"
-    if not found or not stamp.is_file() or stamp.read_text().split() != WHEELS:
-        print(f"kernel-report: fetching {', '.join(WHEELS)}", file=sys.stderr)
+    stamp = home / WHEELS.name
+
+    def find():
+        return next(iter(sorted(home.glob("lib/python*/site-packages/nvidia/cu13/bin/cuobjdump"))), None)
+
+    if not find() or not stamp.is_file() or stamp.read_text() != WHEELS.read_text():
+        print("kernel-report: fetching cuobjdump and nvdisasm (6 MB)", file=sys.stderr)
         venv.create(home, clear=True, with_pip=True)
-        run([home / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", *WHEELS])
-        stamp.write_text("\n".join(WHEELS))
-        found = sorted(home.glob("lib/python*/site-packages/nvidia/cu13/bin/cuobjdump"))
+        pip = [home / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+        run([*pip, "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", WHEELS])
+        stamp.write_text(WHEELS.read_text())
+    found = find()
     if not found:
         fail(f"the wheels hold no cuobjdump; delete {home} and run this again")
-    return found[0].parent
+    return found.parent
 
 
 def inspect(tools, cubin):
