@@ -38,12 +38,14 @@ __device__ inline double block_sum(double value, double* partial) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) accumulate(const AccumulateArgs args) {
-    SML_SHARED u32 present[8];
+    // Classes of a chunk, in turns: a slow warp may still look at those of the chunk before.
+    SML_SHARED u32 found[2][8];
     SML_SHARED double partial[WARPS];
     Moments* own = args.partials + (i64)blockIdx.x * (args.classes + 1);
     for (int c = threadIdx.x; c <= args.classes; c += THREADS) own[c] = Moments{0, 0.0, 0.0};
     i64 chunks = (args.pixels - 1) / (THREADS * PIXELS) + 1;
     for (i64 chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
+        u32* present = found[chunk / gridDim.x % 2];
         if (threadIdx.x < 8) present[threadIdx.x] = 0;
         __syncthreads();
         float values[PIXELS];
@@ -86,8 +88,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) accumulate(const Accumulat
             squares = block_sum(squares, partial);
             if (threadIdx.x == 0) own[c] = merged(own[c], Moments{(u64)count, mean, squares});
         }
-        // The next chunk clears what this one still reads.
-        __syncthreads();
     }
 }
 
