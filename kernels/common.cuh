@@ -69,6 +69,9 @@ struct AccumulateArgs {
     int padding;
 };
 
+// Blocks and tiles of an image are counted in 32 bits: an image with more of them would not fit any memory. Everything that counts
+// pixels or logits has 64.
+
 // What a stage writes: the score for the next stage, or the anomaly score, which is its negation.
 enum Output { SCORE = 0, ANOMALY_F32 = 1, ANOMALY_F16 = 2 };
 

@@ -80,13 +80,14 @@ extern "C" __global__ void __launch_bounds__(512) smooth(const SmoothArgs args) 
     int across_tiles = (args.width - 1) / args.columns + 1;
     int longest = (args.height - 1) / DILATION + 1;
     int chunks = (longest - 1) / args.rows + 1;
-    i64 tiles = (i64)across_tiles * phases * chunks;
+    u32 tiles = (u32)across_tiles * (u32)phases * (u32)chunks;
     bool aligned = args.width % 2 == 0 && reinterpret_cast<u64>(args.smoothed) % 8 == 0;
     for (int n = blockIdx.y; n < args.batch; n += gridDim.y) {
         const float* image = args.score + (i64)n * args.height * args.width;
-        for (i64 b = blockIdx.x; b < tiles; b += gridDim.x) {
-            int left = (int)(b % across_tiles) * args.columns;
-            int phase = (int)(b / across_tiles % phases), first = (int)(b / across_tiles / phases) * args.rows;
+        for (u32 b = blockIdx.x; b < tiles; b += gridDim.x) {
+            u32 band = b / (u32)across_tiles;
+            int left = (int)(b % (u32)across_tiles) * args.columns;
+            int phase = (int)(band % (u32)phases), first = (int)(band / (u32)phases) * args.rows;
             int count = min(args.rows, (args.height - 1 - phase) / DILATION + 1 - first);
             int y = phase + first * DILATION;
 #ifdef SML_TAPS

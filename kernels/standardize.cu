@@ -43,13 +43,13 @@ extern "C" __global__ void __launch_bounds__(256) standardize(const StandardizeA
     const Element* logits = static_cast<const Element*>(args.logits);
     bool upsampled = args.out_height != args.height || args.out_width != args.width;
     int chunks = (args.out_width - 1) / (int)blockDim.x + 1;
-    i64 blocks = (i64)args.out_height * chunks;
+    u32 blocks = (u32)args.out_height * (u32)chunks;
     for (int n = blockIdx.y; n < args.batch; n += gridDim.y) {
         u32 broken = 0;
-        for (i64 b = blockIdx.x; b < blocks; b += gridDim.x) {
-            int y = (int)(b / chunks);
-            i64 column = (b % chunks) * blockDim.x + threadIdx.x;
-            if (column >= args.out_width) continue;
+        for (u32 b = blockIdx.x; b < blocks; b += gridDim.x) {
+            int y = (int)(b / (u32)chunks);
+            u32 column = b % (u32)chunks * blockDim.x + threadIdx.x;
+            if (column >= (u32)args.out_width) continue;
             int x = (int)column;
             Sample row = {y, y, 0.0f}, col = {x, x, 0.0f};
             if (upsampled) {
@@ -235,12 +235,12 @@ __device__ inline u32 score_lanes(const StandardizeArgs& args, const Element* ow
 extern "C" __global__ void __launch_bounds__(256, ROWS_BLOCKS) standardize_rows(const StandardizeArgs args) {
     int vectors = args.width / LANES;
     int chunks = (vectors - 1) / (int)blockDim.x + 1;
-    i64 blocks = (i64)args.height * chunks;
+    u32 blocks = (u32)args.height * (u32)chunks;
     for (int n = blockIdx.y; n < args.batch; n += gridDim.y) {
         u32 broken = 0;
-        for (i64 b = blockIdx.x; b < blocks; b += gridDim.x) {
-            int y = (int)(b / chunks);
-            int vector = (int)(b % chunks) * (int)blockDim.x + (int)threadIdx.x;
+        for (u32 b = blockIdx.x; b < blocks; b += gridDim.x) {
+            int y = (int)(b / (u32)chunks);
+            int vector = (int)(b % (u32)chunks * blockDim.x + threadIdx.x);
             if (vector >= vectors) continue;
             i64 x = (i64)vector * LANES;
             const Element* own = static_cast<const Element*>(args.logits) + n * args.stride_n + y * args.stride_y + x;
@@ -320,12 +320,12 @@ extern "C" __global__ void __launch_bounds__(256) standardize_upsample(const Sta
     Tile tile(args, memory);
     const int thread = threadIdx.x, threads = blockDim.x, lane = thread % 32;
     int across = (args.out_width - 1) / args.tile_columns + 1;
-    i64 tiles = (i64)((args.out_height - 1) / args.tile_rows + 1) * across;
+    u32 tiles = (u32)((args.out_height - 1) / args.tile_rows + 1) * (u32)across;
     for (int n = blockIdx.y; n < args.batch; n += gridDim.y) {
         const Element* image = static_cast<const Element*>(args.logits) + n * args.stride_n;
         u32 broken = 0;
-        for (i64 b = blockIdx.x; b < tiles; b += gridDim.x) {
-            int top = (int)(b / across) * args.tile_rows, left = (int)(b % across) * args.tile_columns;
+        for (u32 b = blockIdx.x; b < tiles; b += gridDim.x) {
+            int top = (int)(b / (u32)across) * args.tile_rows, left = (int)(b % (u32)across) * args.tile_columns;
             int height = min(args.tile_rows, args.out_height - top), width = min(args.tile_columns, args.out_width - left);
             for (int i = thread; i < height; i += threads) {
                 rows[i] = sample(top + i, args.out_height, args.height, args.align_corners);

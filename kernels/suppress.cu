@@ -275,16 +275,16 @@ __device__ inline void store_tile(const SuppressArgs& args, const Region& region
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) suppress(const SuppressArgs args) {
+extern "C" __global__ void __launch_bounds__(256, 4) suppress(const SuppressArgs args) {
     SML_DYNAMIC_SHARED(u32, memory);
     Region region(args, memory);
     int interior = region.columns - 2 * args.halo, across = (args.width - 1) / interior + 1;
-    i64 tiles = (i64)((args.height - 1) / args.tile_rows + 1) * across;
+    u32 tiles = (u32)((args.height - 1) / args.tile_rows + 1) * (u32)across;
     for (int n = blockIdx.y; n < args.batch; n += gridDim.y) {
         i64 image = (i64)n * args.height * args.width;
-        for (i64 b = blockIdx.x; b < tiles; b += gridDim.x) {
-            region.left = (int)(b % across) * interior - args.halo;
-            region.top = (int)(b / across) * args.tile_rows - ITERATIONS;
+        for (u32 b = blockIdx.x; b < tiles; b += gridDim.x) {
+            region.left = (int)(b % (u32)across) * interior - args.halo;
+            region.top = (int)(b / (u32)across) * args.tile_rows - ITERATIONS;
             load_predictions(args, region, args.prediction + image);
             bool broken = !args.share_memory && load_scores(args, region, args.score + image);
             __syncthreads();

@@ -180,7 +180,7 @@ pub struct Engine {
 
 /// What runs the stages.
 enum Backend {
-    Cpu(HostBackend),
+    Cpu(Box<HostBackend>),
     #[cfg(feature = "cuda")]
     Cuda(Box<CudaEngine>),
 }
@@ -230,7 +230,8 @@ impl Engine {
     ) -> Result<Self> {
         match device {
             Device::Cpu => Self::build(params, statistics, capacity, |standardization| {
-                HostBackend::new(params, standardization, capacity).map(Backend::Cpu)
+                let host = HostBackend::new(params, standardization, capacity)?;
+                Ok(Backend::Cpu(Box::new(host)))
             }),
             #[cfg(feature = "cuda")]
             Device::Cuda(ordinal) => {

@@ -6,7 +6,7 @@ use crate::{BorderLabels, Suppression};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
-/// Shared memory of a block that leaves room for several of them on a multiprocessor.
+/// Shared memory that every GPU gives a block unasked, less what the driver keeps of it.
 const USUAL_SHARED_BYTES: u32 = 47 << 10;
 /// Most that wide boundaries with many iterations may take.
 const MOST_SHARED_BYTES: u32 = 99 << 10;
@@ -32,15 +32,20 @@ pub(super) struct Maps {
 }
 
 impl Tile {
-    /// The tallest tile that fits: predictions and scores side by side if that leaves at least 16 rows, else in turns.
+    /// The tallest tile of which three find room on a multiprocessor, predictions and scores side by side. Where halos are
+    /// wide: one that fits at all with at least 16 rows, else one whose predictions and scores take turns.
     pub(super) fn choose(suppression: Suppression, limits: GpuLimits) -> Self {
+        // What a block may ask for is all that a multiprocessor has, about.
+        let third = (limits.shared_bytes / 3).saturating_sub(2 << 10).min(USUAL_SHARED_BYTES);
         let most = limits.shared_bytes.min(MOST_SHARED_BYTES);
+        let several = [48, 32, 24, 16].map(|rows| (rows, false, third));
         let usual = [48, 32, 24, 16].map(|rows| (rows, false, USUAL_SHARED_BYTES));
         let scarce = [32, 16, 8, 4, 2, 1].map(|rows| (rows, true, most));
         let fits = |&(rows, share_memory, limit): &(u32, bool, u32)| {
             Self::new(suppression, rows, share_memory).shared_bytes <= limit
         };
-        let (rows, share_memory, _) = usual.into_iter().chain(scarce).find(fits).unwrap_or((1, true, most));
+        let mut choices = several.into_iter().chain(usual).chain(scarce);
+        let (rows, share_memory, _) = choices.find(fits).unwrap_or((1, true, most));
         Self::new(suppression, rows, share_memory)
     }
 
@@ -129,8 +134,13 @@ mod tests {
 
     #[test]
     fn the_usual_tile_is_high_and_leaves_room_for_others() {
-        let tile = Tile::choose(Suppression::default(), LEAST);
-        assert_eq!((tile.rows, tile.words, tile.halo, tile.share_memory), (48, 4, 8, false));
-        assert!(tile.shared_bytes <= USUAL_SHARED_BYTES);
+        let rows = |shared_bytes| {
+            let tile = Tile::choose(Suppression::default(), GpuLimits { multiprocessors: 100, shared_bytes });
+            assert_eq!((tile.words, tile.halo, tile.share_memory), (4, 8, false));
+            assert!(3 * (tile.shared_bytes + 1024) <= shared_bytes, "{tile:?}");
+            tile.rows
+        };
+        // Compute capability 7.5, 8.6 and 8.9, 8.0, 9.0.
+        assert_eq!([64, 99, 163, 227].map(|kib| rows(kib << 10)), [16, 32, 48, 48]);
     }
 }
