@@ -153,13 +153,6 @@ const FAULTS: &[Fault] = &[
         Standardize,
         "any strides",
         "standardize.cu",
-        "c < CLASSES; c += blockDim.x) table[c]",
-        "c < CLASSES - 1; c += blockDim.x) table[c]",
-    ),
-    fault(
-        Standardize,
-        "any strides",
-        "standardize.cu",
         "if (column >= args.out_width) continue;",
         "if (column > args.out_width) continue;",
     ),
@@ -306,22 +299,20 @@ const FAULTS: &[Fault] = &[
 ];
 
 fn planted() -> Vec<Mutation> {
-    let mutation = |fault: &Fault| {
-        let text = text_of(fault.file);
-        let count = text.matches(fault.from).count();
-        let what = fault.from;
-        assert_eq!(
-            count, 1,
-            "kernels/{}: {what:?} stands there {count} times: mend the list of faults",
-            fault.file
-        );
-        Mutation {
-            kernel: fault.kernel,
-            file: fault.file.to_owned(),
-            from: what.to_owned(),
-            at: text.find(what).unwrap(),
-            to: fault.to.to_owned(),
-        }
+    let lost = |fault: &&Fault| text_of(fault.file).matches(fault.from).count() != 1;
+    let lost: Vec<String> =
+        FAULTS.iter().filter(lost).map(|fault| format!("{}: {:?}", fault.file, fault.from)).collect();
+    assert!(
+        lost.is_empty(),
+        "not to be found exactly once, so mend the list of faults:\n{}",
+        lost.join("\n")
+    );
+    let mutation = |fault: &Fault| Mutation {
+        kernel: fault.kernel,
+        file: fault.file.to_owned(),
+        from: fault.from.to_owned(),
+        at: text_of(fault.file).find(fault.from).unwrap(),
+        to: fault.to.to_owned(),
     };
     FAULTS.iter().map(mutation).collect()
 }
