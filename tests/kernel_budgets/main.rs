@@ -39,8 +39,7 @@ fn planned_blocks(entry: &str, architecture: u32) -> u32 {
         "standardize_rows" | "standardize_upsample" => 4,
         "standardize_pixels" => 3,
         // Its tile lives in shared memory.
-        "suppress" if least => 1,
-        "suppress" if little => 2,
+        "suppress" if little || least => 3,
         "suppress" => 4,
         "smooth" => 4,
         "accumulate" => 2,
