@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use sml::cuda::kernels::{HEADERS, KernelVariant};
 
@@ -119,7 +120,9 @@ fn compiler(folder: &Path, arguments: impl FnOnce(&mut Command)) -> Result<(), S
 
 /// Makes a file under a name of this process only, then gives it its own: other processes see it whole or not at all.
 fn once(path: &Path, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {
-    if path.exists() {
+    if let Ok(file) = File::open(path) {
+        // So that it is seen to be in use.
+        file.set_modified(SystemTime::now()).ok();
         return Ok(());
     }
     let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
@@ -189,10 +192,24 @@ fn call(name: &str) -> String {
     )
 }
 
+/// Results that were not used for this long are those of older kernels.
+const KEPT: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+fn remove_old_results() {
+    let age = |path: &Path| path.metadata().and_then(|data| data.modified()).ok()?.elapsed().ok();
+    for path in fs::read_dir(results()).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if age(&path).is_some_and(|age| age > KEPT) {
+            // Another process may have been quicker.
+            fs::remove_file(&path).ok();
+        }
+    }
+}
+
 /// The driver program.
 pub fn driver() -> &'static Path {
     static DRIVER: LazyLock<PathBuf> = LazyLock::new(|| {
         let path = results().join(format!("driver-{:016x}", key(&"driver")));
+        remove_old_results();
         once(&path, compile_driver).unwrap_or_else(|problem| panic!("{problem}"));
         path
     });

@@ -75,13 +75,19 @@ use KernelFile::{Accumulate, Smooth, Standardize, Suppress};
 
 const FAULTS: &[Fault] = &[
     // One pixel's prediction and score.
-    fault(Standardize, "any strides", "pixel.cuh", "bool wins = v > best;", "bool wins = v >= best;"),
     fault(
         Standardize,
-        "rows",
+        "any strides, pinned",
         "pixel.cuh",
-        "if (v > best) best = v, pixel.prediction = c;",
-        "if (v >= best) best = v, pixel.prediction = c;",
+        "bool wins = held[c] > best;",
+        "bool wins = held[c] >= best;",
+    ),
+    fault(
+        Standardize,
+        "any strides",
+        "pixel.cuh",
+        "if (v > best) best = v, prediction = c;",
+        "if (v >= best) best = v, prediction = c;",
     ),
     fault(Standardize, "any strides, replaced", "pixel.cuh", "!(found && best >= v)", "!(found && best > v)"),
     fault(Standardize, "upsampling, broken", "pixel.cuh", "!is_nan(best) && ", ""),

@@ -120,6 +120,7 @@ fn standardize_probes() -> Vec<(&'static str, Frame, Setting)> {
     let sml = only(Score::Sml);
     vec![
         ("any strides", broken([2, 5, 7, 9], sml), columns.clone()),
+        ("any strides, pinned", broken([2, 5, 7, 9], sml), Setting { pins: Pins::Plan, ..columns.clone() }),
         ("any strides, replaced", broken([1, 5, 7, 9], replaced(sml)), columns.clone()),
         ("any strides, entropy", broken([1, 5, 5, 300], only(Score::Entropy)), columns.clone()),
         ("one class, entropy", frame([1, 1, 4, 5], None, only(Score::Entropy)), columns.clone()),
