@@ -182,17 +182,20 @@ impl Inputs {
         )))
     }
 
-    /// Writes logits, and score and prediction of the latest frame, as plain numbers without a header.
+    /// Writes logits, score and prediction of the frame as plain numbers without a header, and its statistics.
     pub fn write(&self, folder: &Path) -> Result<(), Failure> {
         fs::create_dir_all(folder)?;
         let mut inputs = self.with_outputs();
         let mut engine = crate::engine(self, false)?;
         inputs.submit(&mut engine, 0)?;
         let [score, prediction, _] = inputs.result()?;
-        let name = |what: &str| folder.join(format!("{what}-{}-{}.bin", self.form.dtype(), self.form.stride));
-        fs::write(name("logits"), self.frame.elements_as_bytes())?;
-        fs::write(name("score"), bytemuck::cast_slice(&elements::<f32>(&score)?))?;
-        fs::write(name("prediction"), elements::<u8>(&prediction)?)?;
+        let name = |what: &str, kind: &str| {
+            folder.join(format!("{what}-{}-{}.{kind}", self.form.dtype(), self.form.stride))
+        };
+        fs::write(name("statistics", "json"), self.frame.statistics().to_json())?;
+        fs::write(name("logits", "bin"), self.frame.elements_as_bytes())?;
+        fs::write(name("score", "bin"), bytemuck::cast_slice(&elements::<f32>(&score)?))?;
+        fs::write(name("prediction", "bin"), elements::<u8>(&prediction)?)?;
         Ok(())
     }
 

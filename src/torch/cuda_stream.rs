@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn without_the_cuda_half_both_are_errors_with_a_remedy() {
         if let CudaHalf::Loaded(path) = load_cuda_half() {
-            println!("skipped: {} is loaded; tests/gpu.rs tests what it does", path.display());
+            println!("skipped: {} is loaded; tests/gpu tests what it does", path.display());
             return;
         }
         // SAFETY: there is no CUDA half that could use the stream.

@@ -1,5 +1,10 @@
 //! Building an engine: what it allocates, what it gives back, and how it fails.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::SystemTime;
+
 use sml::cuda::compiled_kernels::{KernelSupply, Origin};
 use sml::cuda::driver;
 use sml::cuda::nvrtc::Nvrtc;
@@ -7,7 +12,7 @@ use sml::cuda::plan::Plan;
 use sml::cuda::{CudaOptions, RawStream};
 use sml::{ComputeCapability, Device, Engine, Error, Params, Score};
 
-use crate::setting::{LIMITS, build, capacity, frame, graph, plain};
+use crate::setting::{LIMITS, build, capacity, frame, graph, plain, plan_and_workspace};
 use crate::stand_in::with_stand_in;
 
 fn refusal(ordinal: usize) -> String {
@@ -31,6 +36,17 @@ fn without_a_driver_there_is_an_error_with_a_remedy() {
     assert!(text.contains("has no NVIDIA driver") && text.contains("use the CPU"), "{text}");
 }
 
+/// When the files in a folder and below were written.
+fn written(folder: &Path) -> BTreeSet<(OsString, SystemTime)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries
+        .flat_map(|entry| match entry.metadata().unwrap() {
+            metadata if metadata.is_dir() => written(&entry.path()),
+            metadata => BTreeSet::from([(entry.file_name(), metadata.modified().unwrap())]),
+        })
+        .collect()
+}
+
 with_stand_in! {
     fn everything_is_given_back(driver) {
         for options in [CudaOptions::default(), graph()] {
@@ -50,6 +66,23 @@ with_stand_in! {
         drop(plain());
         driver.take_log();
         driver.assert_nothing_lives();
+    }
+
+    /// The stand-in's device memory is the host's, and can be looked at.
+    fn class_statistics_are_uploaded_and_counters_zeroed(driver) {
+        let mut engine = plain();
+        driver.take_log();
+        // SAFETY: the stand-in runs nothing, so that addresses may point nowhere.
+        unsafe { engine.submit_device(&frame(0), RawStream::DEFAULT) }.unwrap();
+        let (_, workspace) = plan_and_workspace(&driver.take_log().runs);
+        let all = [workspace.standardization, workspace.counters, workspace.standardized, workspace.suppressed];
+        assert!(all.iter().all(|address| address.is_multiple_of(256)), "{all:x?}");
+        // SAFETY: live allocations of the engine, of these sizes, which nothing writes to.
+        let (table, counters) = unsafe {
+            (*(workspace.standardization as *const [f32; 6]), *(workspace.counters as *const [u8; 24]))
+        };
+        assert_eq!(table, [1.0, 1.0, 2.0, 2.0, 3.0, 0.5], "mean and standard deviation, class by class");
+        assert_eq!(counters, [0; 24]);
     }
 
     fn stages_that_are_off_take_no_memory(driver) {
@@ -131,6 +164,7 @@ with_stand_in! {
         // The first kernel to be loaded is a specialised one, which only the folder has.
         let first = supply.cubin(&plan.variants()[0], gpu).unwrap();
         assert_eq!(first.origin, Origin::Cached);
+        let before = written(folder.path());
         driver.take_log();
 
         driver.fail("cuModuleLoadData", 1, 200);
@@ -138,6 +172,8 @@ with_stand_in! {
         let loads = driver.take_log().counts()["cuModuleLoadData"];
         assert_eq!(loads, plan.variants().len() + 1);
         assert_eq!(supply.cubin(&plan.variants()[0], gpu).unwrap(), first, "the new one is in the folder");
+        let after = written(folder.path());
+        assert_eq!((before.len(), before.difference(&after).count()), (after.len(), 1), "one file is new");
 
         // A kernel that is refused again is an error.
         driver.fail("cuModuleLoadData", 1, 200);

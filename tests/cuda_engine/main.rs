@@ -16,3 +16,5 @@ mod setting;
 mod stand_in;
 mod statistics;
 mod streams;
+#[cfg(feature = "torch")]
+mod torch;

@@ -47,6 +47,8 @@ pub fn run(test: &str, body: impl FnOnce(&StandIn)) {
         .env(MARK, "1")
         .env("SML_NO_JIT", "1")
         .env("LD_LIBRARY_PATH", search_path(folder()))
+        // Loaded already, it is what libtorch's CUDA half is taken for.
+        .env("LD_PRELOAD", folder().join("libtorch_cuda.so"))
         .output()
         .unwrap();
     let text =
@@ -63,33 +65,35 @@ fn search_path(first: &Path) -> std::ffi::OsString {
     std::env::join_paths(std::iter::once(first.to_owned()).chain(others)).unwrap()
 }
 
-/// The folder with the compiled stand-in, under both names that a driver is looked for by.
+/// The folder with the compiled stand-ins: the driver's under both names that a driver is looked for by.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("driver_stand_in");
         std::fs::create_dir_all(&folder).unwrap();
-        compile(&folder);
+        compile("tests/driver_stand_in", &folder, &["libcuda.so", "libcuda.so.1"]);
+        compile("tests/torch_stand_in", &folder, &["libtorch_cuda.so"]);
         folder
     })
 }
 
-/// Under a name of this process first, so that tests that run at the same time never see half a library.
-fn compile(folder: &Path) {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/driver_stand_in");
-    let sources = std::fs::read_dir(sources).unwrap().map(|entry| entry.unwrap().path());
+/// Compiles the sources of one folder into one library, under a name of this process first: tests that run at the same time
+/// never see half of it.
+fn compile(sources: &str, folder: &Path, names: &[&str]) {
+    let sources = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(sources)).unwrap();
+    let sources = sources.map(|entry| entry.unwrap().path());
     let unfinished = folder.join(format!("unfinished-{}", std::process::id()));
     let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
     let output = Command::new(&compiler)
         .args(["-std=c++17", "-O1", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden"])
-        .arg("-Wl,-soname,libcuda.so.1")
+        .arg(format!("-Wl,-soname,{}", names[names.len() - 1]))
         .arg("-o")
         .arg(&unfinished)
         .args(sources.filter(|path| path.extension().is_some_and(|extension| extension == "cpp")))
         .output()
         .unwrap_or_else(|error| panic!("no C++ compiler {}: {error}", compiler.display()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for name in ["libcuda.so", "libcuda.so.1"] {
+    for name in names {
         let copy = folder.join(format!("{name}-{}", std::process::id()));
         std::fs::copy(&unfinished, &copy).unwrap();
         std::fs::rename(copy, folder.join(name)).unwrap();
