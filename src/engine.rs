@@ -16,7 +16,7 @@ use ndarray::ArrayView3;
 
 use crate::cpu::CpuEngine;
 #[cfg(feature = "cuda")]
-use crate::cuda::{CudaEngine, CudaOptions, RawStream, plan::DeviceFrame};
+use crate::cuda::{CudaEngine, CudaOptions, RawStream};
 use crate::logits::{Logits, LogitsShape, Size};
 use crate::statistics::{ClassStatistics, Standardization};
 use crate::{Error, Params, Result};
@@ -339,33 +339,14 @@ impl Engine {
         host.engine.submit(logits, output.size, output.score, output.prediction, output.non_finite)
     }
 
-    /// Gives a batch in the GPU's memory to a stream, behind the stream's earlier work and behind this engine's earlier
-    /// frames. Returns when the launches are given, before they are complete. Allocates, copies and waits for nothing.
-    ///
-    /// A stream that is being captured into a graph takes the launches into it. Whoever replays that graph keeps this engine
-    /// alive, and lets neither two replays nor a replay and another frame of this engine run at the same time: they share
-    /// its workspace.
-    ///
-    /// # Safety
-    /// * The frame's addresses are of this engine's GPU, or ones that it can use, and hold what the frame says until the
-    ///   work is complete. Nothing writes to the logits or uses the outputs meanwhile, and the outputs overlap neither each
-    ///   other nor the logits.
-    /// * `stream` is alive, and of the GPU's primary context.
-    ///
-    /// # Errors
-    /// When the batch exceeds the engine's capacity or has another number of classes than the statistics; [`Error::Device`]
-    /// for an engine on the CPU; [`Error::Cuda`] when the driver refuses or reports that earlier work on the GPU failed,
-    /// and [`Error::Poisoned`] ever after.
+    /// The engine on the GPU, for the calls that come with its memory's addresses.
     #[cfg(feature = "cuda")]
-    #[allow(unsafe_code, reason = "addresses cannot be checked; see Safety")]
-    pub unsafe fn submit_device(&mut self, frame: &DeviceFrame, stream: RawStream) -> Result<()> {
-        self.check(frame.logits.shape, frame.size)?;
+    pub(crate) fn on_gpu(&mut self) -> Result<&mut CudaEngine> {
         match &mut self.backend {
-            // SAFETY: the frame was checked against the capacity; the rest is the caller's duty.
-            Backend::Cuda(engine) => unsafe { engine.submit(frame, stream) },
+            Backend::Cuda(engine) => Ok(engine),
             Backend::Cpu(_) => Err(Error::Device {
                 device: "cpu".to_owned(),
-                problem: "the logits lie in a GPU's memory, and the engine runs on the CPU".to_owned(),
+                problem: "the engine runs there, and the logits lie in a GPU's memory".to_owned(),
                 remedy: "build the engine with Device::Cuda, or copy the logits to the host and use submit"
                     .to_owned(),
             }),

@@ -7,6 +7,7 @@ mod cached_kernel;
 pub mod compiled_kernels;
 mod context;
 mod cuda_engine;
+mod device_frame;
 mod device_memory;
 mod device_workspace;
 pub mod driver;
