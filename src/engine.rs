@@ -11,9 +11,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use half::f16;
 use ndarray::ArrayView3;
 
+use crate::anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};
 use crate::cpu::CpuEngine;
 #[cfg(feature = "cuda")]
 use crate::cuda::{CudaEngine, CudaOptions, RawStream};
@@ -60,48 +60,6 @@ impl Capacity {
     pub fn of(shape: LogitsShape, output: Size) -> Self {
         Self { batch: shape.batch, classes: shape.classes, logits: shape.size, output }
     }
-}
-
-/// Memory for anomaly scores, N x H x W.
-#[derive(Debug)]
-pub enum ScoreMut<'a> {
-    /// float32.
-    F32(&'a mut [f32]),
-    /// float16: the float32 result, rounded.
-    F16(&'a mut [f16]),
-}
-
-impl ScoreMut<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::F32(score) => score.len(),
-            Self::F16(score) => score.len(),
-        }
-    }
-}
-
-/// Memory that the caller owns, for the result of one batch.
-#[derive(Debug)]
-pub struct AnomalyMapMut<'a> {
-    /// Rows and columns of the result.
-    pub size: Size,
-    /// Anomaly scores, N x H x W: higher is more anomalous.
-    pub score: ScoreMut<'a>,
-    /// Predicted classes, N x H x W.
-    pub prediction: &'a mut [u8],
-    /// Pixels of each image with a logit that is not finite, N.
-    pub non_finite: &'a mut [u64],
-}
-
-/// The result of one batch, in the engine's own memory until the next call.
-#[derive(Clone, Copy, Debug)]
-pub struct AnomalyMap<'a> {
-    /// Anomaly scores, N x H x W: higher is more anomalous.
-    pub score: ArrayView3<'a, f32>,
-    /// Predicted classes, N x H x W.
-    pub prediction: ArrayView3<'a, u8>,
-    /// Pixels of each image with a logit that is not finite, N.
-    pub non_finite: &'a [u64],
 }
 
 /// Time that the stages took.

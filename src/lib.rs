@@ -39,6 +39,7 @@
 //! ```
 
 mod accumulate;
+mod anomaly_map;
 pub mod cityscapes;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -66,8 +67,9 @@ mod statistics;
 pub mod torch;
 
 pub use accumulate::{MomentAccumulator, StatisticsAccumulator};
+pub use anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};
 pub use device::{ComputeCapability, DeviceRequest, Gpu};
-pub use engine::{AnomalyMap, AnomalyMapMut, Capacity, Device, Engine, ScoreMut, StageTimings, Warning};
+pub use engine::{Capacity, Device, Engine, StageTimings, Warning};
 pub use error::{Error, Result};
 pub use logits::{ElementType, Layout, Logits, LogitsData, LogitsShape, Size};
 pub use operating_points::{OperatingPoint, OperatingPoints, ScoreHistogram};

@@ -17,7 +17,8 @@ use std::time::Instant;
 use half::f16;
 use rayon::prelude::*;
 
-use crate::engine::{Capacity, ScoreMut, StageTimings};
+use crate::anomaly_map::ScoreMut;
+use crate::engine::{Capacity, StageTimings};
 use crate::logits::Logits;
 use crate::statistics::Standardization;
 use crate::{Params, Size};
