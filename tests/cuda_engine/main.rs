@@ -7,7 +7,14 @@
 // Device addresses cannot be checked, so giving them is `unsafe`; clippy's leave for tests does not cover their helpers.
 #![allow(clippy::unwrap_used, clippy::panic, unsafe_code)]
 
+#[path = "../frames/mod.rs"]
+mod frames_of_logits;
+#[path = "../kernel_harness/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each test program uses its part")]
+mod kernel_harness;
+
 mod building;
+mod end_to_end;
 mod failures;
 mod frames;
 mod host_heap;

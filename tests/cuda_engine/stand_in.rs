@@ -30,6 +30,9 @@ pub(crate) use with_stand_in;
 /// Runs a test's body in a process of its own, and here when this is that process.
 pub fn run(test: &str, body: impl FnOnce(&StandIn)) {
     if std::env::var_os(MARK).is_some() {
+        // What was to be loaded is; a child of this process must not load it, least of all under a sanitizer.
+        // SAFETY: the process runs this test alone, and nothing else reads its environment meanwhile.
+        unsafe { std::env::remove_var("LD_PRELOAD") };
         return body(&StandIn::open());
     }
     // The stand-in is of compute capability 9.0. Kernels inside the program load at once; compiling them takes long.
