@@ -3,7 +3,7 @@
 
 use super::RawStream;
 use super::plan::DeviceFrame;
-use crate::{Engine, Result};
+use crate::{ElementType, Engine, Error, Result};
 
 /// Addresses in a GPU's memory.
 impl Engine {
@@ -21,12 +21,31 @@ impl Engine {
     /// * `stream` is alive, and of the GPU's primary context.
     ///
     /// # Errors
-    /// When the batch exceeds the engine's capacity or has another number of classes than the statistics; [`Error::Device`](crate::Error::Device)
-    /// for an engine on the CPU; [`Error::Cuda`](crate::Error::Cuda) when the driver refuses or reports that earlier work on the GPU failed,
-    /// and [`Error::Poisoned`](crate::Error::Poisoned) ever after.
+    /// When the batch exceeds the engine's capacity or has another number of classes than the statistics, or an address is 0
+    /// or not aligned to its elements; [`Error::Device`] for an engine on the CPU; [`Error::Cuda`] when the driver refuses
+    /// or reports that earlier work on the GPU failed, and [`Error::Poisoned`] ever after.
     pub unsafe fn submit_device(&mut self, frame: &DeviceFrame, stream: RawStream) -> Result<()> {
         self.check(frame.logits.shape, frame.size)?;
-        // SAFETY: the frame was checked against the capacity; the rest is the caller's duty.
+        check_addresses(frame)?;
+        // SAFETY: the frame was checked against the capacity, and its addresses are aligned; the rest is the caller's duty.
         unsafe { self.on_gpu()?.submit(frame, stream) }
     }
+}
+
+/// Refuses addresses that no kernel can use: it would fail on the GPU, and take all of the process's work there with it.
+fn check_addresses(frame: &DeviceFrame) -> Result<()> {
+    let logit_bytes = if frame.logits.element == ElementType::F32 { 4 } else { 2 };
+    let addresses = [
+        ("address of the logits", frame.logits.pointer, logit_bytes),
+        ("address of the anomaly scores", frame.score, if frame.half_score { 2 } else { 4 }),
+        ("address of the predictions", frame.prediction, 1),
+        ("address of the counts of non-finite pixels", frame.non_finite, 8),
+    ];
+    for (what, address, bytes) in addresses {
+        if address == 0 || !address.is_multiple_of(bytes) {
+            let expected = format!("one in the GPU's memory, a multiple of {bytes}");
+            return Err(Error::Shape { what, given: format!("{address:#x}"), expected });
+        }
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod context;
 mod cuda_engine;
 mod device_frame;
 mod device_memory;
+mod device_slices;
 mod device_workspace;
 pub mod driver;
 mod driver_error;
@@ -30,6 +31,7 @@ mod stream_order;
 
 pub(crate) use cuda_engine::CudaEngine;
 pub use cuda_engine::CudaOptions;
+pub use device_slices::LogitElement;
 pub use embedded_kernels::embedded_architectures;
 pub use statistics_accumulator::CudaStatisticsAccumulator;
 pub use stream::RawStream;

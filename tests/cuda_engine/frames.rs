@@ -1,9 +1,11 @@
 //! A frame launches and does nothing else, with the parameters that the plan gives.
 
+use cudarc::driver::DevicePtr;
 use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
-use sml::cuda::plan::DeviceFrame;
+use half::f16;
+use sml::cuda::plan::{DeviceFrame, DeviceLogits};
 use sml::cuda::{CudaOptions, RawStream};
-use sml::{ElementType, Engine, Layout, LogitsShape, Size};
+use sml::{ElementType, Engine, Error, Layout, LogitsShape, Size};
 
 use crate::host_heap::allocations;
 use crate::log::Log;
@@ -183,6 +185,58 @@ with_stand_in! {
         submit(&mut engine, &frame(2), RawStream::DEFAULT);
         drop(other);
         assert_eq!(driver.take_log().runs.len(), 6);
+    }
+
+    /// An address that a kernel cannot use would end all work of the process on the GPU.
+    fn addresses_that_no_kernel_can_use_are_refused(driver) {
+        let mut engine = plain();
+        driver.take_log();
+        let change = |edit: fn(&mut DeviceFrame)| {
+            let mut frame = frame(0);
+            edit(&mut frame);
+            frame
+        };
+        for (wrong, told) in [
+            (change(|frame| frame.logits.pointer = 0), "address of the logits is 0x0: expected one in the GPU's memory"),
+            (change(|frame| frame.logits.pointer += 2), "a multiple of 4"),
+            (change(|frame| frame.score += 2), "address of the anomaly scores"),
+            (change(|frame| frame.prediction = 0), "address of the predictions"),
+            (change(|frame| frame.non_finite += 4), "a multiple of 8"),
+            (change(|frame| frame.size.width = 65), "width of the result is 65: expected 1 to 64"),
+        ] {
+            // SAFETY: the stand-in runs nothing, and the frame is refused.
+            let error = unsafe { engine.submit_device(&wrong, RawStream::DEFAULT) }.unwrap_err();
+            assert!(matches!(error, Error::Shape { .. }) && error.to_string().contains(told), "{error}");
+        }
+        driver.take_log().assert_counts([]);
+        let odd_half = change(|frame| {
+            (frame.logits.element, frame.half_score) = (ElementType::F16, true);
+            frame.logits.pointer += 2;
+            frame.score += 2;
+            frame.prediction += 1;
+        });
+        submit(&mut engine, &odd_half, RawStream::DEFAULT);
+        assert_eq!(driver.take_log().runs.len(), 3);
+    }
+
+    fn slices_of_cudarc_are_logits(driver) {
+        let [stream] = caller_streams(0);
+        let shape = LogitsShape::new(2, CLASSES, 32, 64).unwrap();
+        let slice = stream.alloc_zeros::<f16>(shape.elements()).unwrap();
+        let logits = DeviceLogits::in_slice(&slice, &stream, shape, Layout::Nhwc).unwrap();
+        assert_eq!((logits.element, logits.shape), (ElementType::F16, shape));
+        assert_eq!(logits.strides, Layout::Nhwc.strides(shape));
+        let mut engine = plain();
+        driver.take_log();
+        submit(&mut engine, &DeviceFrame { logits, ..frame(0) }, RawStream::from(&stream));
+        assert_eq!(driver.take_log().runs[0].pointer(0), slice.device_ptr(&stream).0);
+        let half = slice.slice(..shape.elements() / 2);
+        let error = DeviceLogits::in_slice(&half, &stream, shape, Layout::Nchw).unwrap_err().to_string();
+        assert!(error.contains("length of the slice of logits is 6144: expected at least 12288"), "{error}");
+        engine.synchronize().unwrap();
+        drop((engine, slice, stream));
+        driver.take_log();
+        driver.assert_nothing_lives();
     }
 
     fn measured_frames_have_an_event_between_any_two_kernels(driver) {

@@ -120,6 +120,7 @@ DRIVER cuDeviceGetAttribute(int *value, int attribute, int device) {
         case 76: *value = state().capability % 10; break;
         case 97: *value = SHARED_PER_BLOCK; break;
         case 81: *value = SHARED_PER_BLOCK + 1024; break;  // shared memory of a multiprocessor
+        case 115: *value = 0; break;                       // memory pools
         default: *value = 1;
     }
     return SUCCESS;
