@@ -93,6 +93,14 @@ fn with_broken_pixels(mut frame: Frame) -> Frame {
         set(19, class, 60.0);
         set(21, class + 1, 60.0);
     }
+    if width > 64 {
+        // Everywhere, at the left and the right edge too.
+        for i in 0..7 {
+            set(i * height * width / 7 + 29 * i, i, kinds[i % 3]);
+        }
+        set(7 * width, 1, f32::NAN);
+        set(13 * width - 1, 1, f32::NAN);
+    }
     frame
 }
 
@@ -125,6 +133,7 @@ fn standardize_probes() -> Vec<(&'static str, Frame, Setting)> {
         ("any strides, entropy", broken([1, 5, 5, 300], only(Score::Entropy)), columns.clone()),
         ("one class, entropy", frame([1, 1, 4, 5], None, only(Score::Entropy)), columns.clone()),
         ("fewer pixels", up([1, 4, 9, 11], 3, 4, sml), columns.clone()),
+        ("fewer columns", up([1, 4, 9, 11], 9, 4, sml), columns.clone()),
         ("fewer pixels, corners", up([1, 4, 9, 11], 1, 1, corners(sml)), columns.clone()),
         ("many columns", up([1, 2, 1, 3], 1, 33_000, sml), columns.clone()),
         ("many columns, corners", up([1, 2, 1, 3], 1, 33_000, corners(sml)), columns.clone()),
@@ -132,6 +141,21 @@ fn standardize_probes() -> Vec<(&'static str, Frame, Setting)> {
         ("rows", broken([2, 5, 33, 40], sml), nchw.clone()),
         ("rows, replaced", broken([1, 9, 8, 8], replaced(sml)), nchw.clone()),
         ("rows, energy", frame([1, 10, 4, 8], None, only(energy)), nchw.clone()),
+        (
+            "rows, float16 scores",
+            frame([1, 5, 6, 24], None, sml),
+            Setting { half_score: true, ..nchw.clone() },
+        ),
+        (
+            "rows, bfloat16",
+            broken([1, 5, 8, 24], sml),
+            Setting { element: ElementType::BF16, ..nchw.clone() },
+        ),
+        (
+            "rows, float16, energy, pinned",
+            frame([1, 5, 6, 24], None, only(energy)),
+            Setting { pins: Pins::Plan, ..half(&nchw) },
+        ),
         ("rows, float16", broken([1, 11, 8, 24], sml), half(&nchw)),
         ("pixels", broken([2, 5, 17, 37], sml), nhwc.clone()),
         ("pixels, even", broken([2, 4, 17, 37], sml), nhwc.clone()),
@@ -206,6 +230,12 @@ fn smooth_probes() -> Vec<(&'static str, Frame, Setting)> {
     let pinned = Setting { pins: Pins::Plan, ..generic.clone() };
     vec![
         ("smoothing, pinned", frame([1, 3, 90, 150], None, smoothed(7, 6)), pinned.clone()),
+        ("smoothing, pinned, whole tiles", frame([1, 3, 30, 184], None, smoothed(7, 6)), pinned.clone()),
+        (
+            "smoothing, pinned, misaligned",
+            frame([1, 3, 30, 90], None, smoothed(7, 6)),
+            Setting { misalignments: [0, 1, 0], ..pinned.clone() },
+        ),
         ("smoothing, pinned, odd", frame([2, 3, 31, 101], None, smoothed(5, 3)), pinned.clone()),
         ("smoothing, pinned, chunks", frame([1, 3, 40, 150], None, smoothed(3, 1)), pinned),
         ("smoothing", frame([1, 3, 90, 150], None, smoothed(7, 6)), generic.clone()),
