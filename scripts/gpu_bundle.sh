@@ -60,7 +60,8 @@ cp scripts/gpu_check.sh scripts/results_table.py "$bundle.new/"
     printf 'commit %s%s\n' "$(git rev-parse HEAD)" "$(git diff --quiet HEAD -- || echo ' with changes')"
     printf 'built %s on %s, glibc %s\n' "$(date -u +%FT%TZ)" "$(uname -m)" "$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)"
 } >"$bundle.new/contents"
-(cd "$bundle.new" && find . -type f ! -name contents -print0 | sort -z | xargs -0 sha256sum >>contents)
+sums=$(cd "$bundle.new" && find . -type f ! -name contents -print0 | sort -z | xargs -0 sha256sum)
+printf '%s\n' "$sums" >>"$bundle.new/contents"
 rm -rf "$bundle"
 mv "$bundle.new" "$bundle"
 

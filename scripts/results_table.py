@@ -94,10 +94,11 @@ def table(whole: dict) -> str:
         raise Problem("the results hold no cold frame of all stages by sml")
     forms = sorted({(one["shape"], one["from"], one["dtype"]) for one in ours})
     lines = [
-        f"Measured on {machine['gpu']} (driver {machine.get('driver', 'unknown')}, torch {machine.get('torch', 'unknown')}), "
-        f"{machine['date'][:10]}, by `scripts/gpu_check.sh`:",
+        f"Measured on {machine['gpu']} (driver {machine.get('driver', 'unknown')}, "
+        f"torch {machine.get('torch', 'unknown')}), {machine['date'][:10]}, by `scripts/gpu_check.sh`:",
         "",
-        "| logits | result | sml, p50 | p99.9 | bytes at | PyTorch, official passes | PyTorch, careful | torch.compile |",
+        "| logits | result | sml, p50 | p99.9 | bytes at | PyTorch, official passes | PyTorch, careful "
+        "| torch.compile |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for shape, divisor, dtype in forms:
@@ -121,8 +122,9 @@ def table(whole: dict) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "All three stages, inputs not in the cache. \"Bytes at\" counts each logit and each result once and compares with "
-        f"the copy bandwidth of the same run ({ours[0]['copy_gb_per_s']:.0f} GB/s). benches/NOTES.md says how it is measured.",
+        'All three stages, inputs not in the cache. "Bytes at" counts each logit and each result once and compares with '
+        f"the copy bandwidth of the same run ({ours[0]['copy_gb_per_s']:.0f} GB/s). "
+        "benches/NOTES.md says how it is measured.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -171,7 +173,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.command == "write":
             write_whole(readme, before + wanted + behind)
         elif between != wanted:
-            raise Problem("README.md shows another table on a GPU than benches/results/ gives: run scripts/results_table.py write")
+            raise Problem(
+                "README.md shows another table on a GPU than benches/results/ gives: run scripts/results_table.py write"
+            )
     return 0
 
 

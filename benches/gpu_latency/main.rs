@@ -35,7 +35,7 @@ struct Arguments {
     /// Write logits and results of the frames there, for benches/peers/run.py --ours
     #[arg(long, value_name = "FOLDER")]
     frames_folder: Option<PathBuf>,
-    /// Frames a measurement, of which each form has six
+    /// Frames a measurement of the forms that have a target; a fifth of it for the others
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=100_000))]
     frames: u32,
     /// Run one frame of each form that has a target and measure nothing: for a profiler
@@ -91,9 +91,11 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
     if arguments.once {
         return run_once();
     }
-    let mut clock = Clock::new(arguments.frames as usize)?;
+    let frames = arguments.frames as usize;
+    let mut clock = Clock::new(frames)?;
     let mut report = Report::begin(&gpu, measure::bandwidth(&mut clock)?, measure::nothing(&mut clock)?);
-    for form in FORMS {
+    for (place, form) in FORMS.into_iter().enumerate() {
+        clock.limit(if place < WITH_TARGET { frames } else { frames.div_ceil(5).max(2) });
         let inputs = Inputs::new(form, gpu.l2_bytes)?;
         for graph in [false, true] {
             time(&inputs, graph, &mut clock, &mut report)?;

@@ -62,6 +62,8 @@ impl Latency {
 pub struct Clock {
     stream: Arc<CudaStream>,
     events: Vec<[CudaEvent; 2]>,
+    /// Frames a measurement: as many of the events are used.
+    frames: usize,
 }
 
 impl Clock {
@@ -70,16 +72,22 @@ impl Clock {
         let context = CudaContext::new(0)?;
         let event = || context.new_event(Some(CU_EVENT_DEFAULT));
         let events = (0..frames).map(|_| Ok([event()?, event()?])).collect::<Result<Vec<_>, Failure>>()?;
-        Ok(Self { stream: context.default_stream(), events })
+        Ok(Self { stream: context.default_stream(), events, frames })
     }
 
+    /// Frames a measurement.
     pub fn frames(&self) -> usize {
-        self.events.len()
+        self.frames
     }
 
-    /// Time of each of all frames on the device, given one behind the other without waiting.
+    /// Changes the frames a measurement, to as many as the clock was made for at most.
+    pub fn limit(&mut self, frames: usize) {
+        self.frames = frames.min(self.events.len());
+    }
+
+    /// Time of each frame on the device, given one behind the other without waiting.
     pub fn latencies(&mut self, frame: impl FnMut(usize) -> Result<(), Failure>) -> Result<Latency, Failure> {
-        self.first(self.events.len(), frame)
+        self.first(self.frames, frame)
     }
 
     /// As `latencies`, of so many frames.

@@ -5,10 +5,10 @@ iterations, separable sums and a separable blur. This is the strongest form in p
 also the one that is given to torch.compile. Maps are N x H x W. Scores have the official sign: high means normal.
 """
 
-import torch
+from reference import Method
 from torch.nn import functional
 
-from reference import Method
+import torch
 
 
 class Passes:

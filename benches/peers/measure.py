@@ -7,9 +7,10 @@ import platform
 import shutil
 import subprocess
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
+
 import torch
 
 # Copies and reads are timed over buffers of this size, well above any cache.
@@ -78,7 +79,7 @@ def bandwidth(device: str) -> tuple[float, float]:
 def machine(device: str) -> dict[str, object]:
     """What a figure must be read with."""
     found: dict[str, object] = {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": processor(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

@@ -5,10 +5,10 @@ computation (which passes there are and what each touches), with the fastest for
 Maps are N x H x W. Scores have the official sign: high means normal.
 """
 
-import torch
+from reference import Method
 from torch.nn import functional
 
-from reference import Method
+import torch
 
 
 class Passes:
@@ -31,7 +31,7 @@ class Passes:
             )
         score, prediction = logits.max(dim=1)
         score = score.float()
-        for c, (mean, deviation) in enumerate(zip(self.mean, self.deviation)):
+        for c, (mean, deviation) in enumerate(zip(self.mean, self.deviation, strict=True)):
             score = torch.where(prediction == c, (score - mean) / deviation, score)
         return score, prediction
 

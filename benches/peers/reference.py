@@ -182,9 +182,7 @@ def check_golden(folder: pathlib.Path) -> int:
         whole = case["boundary_suppression"] and case["dilated_smoothing"] and case["border_labels"] == "ignore"
         if not whole or not np.isfinite(case["scale"]) or "final_f64" not in name:
             continue
-        method = Method(
-            case["boundary_width"], case["boundary_iteration"], 7, 1.0, case["smoothing_dilation"], True
-        )
+        method = Method(case["boundary_width"], case["boundary_iteration"], 7, 1.0, case["smoothing_dilation"], True)
         logits = arrays[case["input"]]
         for n, one in enumerate(logits):
             got = stages(one, arrays["mean"], arrays["var"], tuple(case["out_size"]), method)

@@ -3,8 +3,9 @@
 
     python3 benches/peers/run.py --device cuda --from 1 4 8 --dtype f16 f32 --json peers.json
 
-Every version is compared with a float64 computation first, and not timed where it differs; the exit code is 1 then, unless
-it was torch.compile that made the difference. Needs Python 3.11, torch 2.11 and numpy. Times are of the device (events) on a GPU, of the host's clock on a CPU.
+Every version is compared with a float64 computation first, and not timed where it differs; the exit code is 1 then,
+unless it was torch.compile that made the difference. Times are of the device (events) on a GPU, of the host on a
+CPU. Needs Python 3.11, torch 2.11 and numpy.
 """
 
 import argparse
@@ -15,16 +16,16 @@ import os
 import pathlib
 import sys
 import time
-from typing import Callable
-
-import numpy as np
-import torch
+from collections.abc import Callable
 
 import careful_torch
 import frame
 import measure
+import numpy as np
 import official_passes
 from reference import Method, Stages, difference, stages, statistics
+
+import torch
 
 SCHEMA = 1
 DTYPES = {"f32": torch.float32, "f16": torch.float16}
@@ -80,7 +81,7 @@ def build_case(arguments: argparse.Namespace, dtype: str, divisor: int) -> Case:
         # so the engine's statistics are used by all, if they are the same but for that.
         given = json.loads(theirs.read_text())
         engines = np.array(given["mean"], float), np.array(given["variance"], float)
-        if not all(np.allclose(one, other, rtol=1e-3) for one, other in zip(engines, (mean, var))):
+        if not all(np.allclose(one, other, rtol=1e-3) for one, other in zip(engines, (mean, var), strict=True)):
             raise SystemExit(f"error: {theirs} does not hold the statistics of this frame")
         mean, var = engines
     want = [stages(one, mean, var, (height, width), method) for one in exact]
@@ -207,7 +208,9 @@ class Report:
 
     def table(self) -> str:
         """One line a result; every time is a median in microseconds."""
-        lines = [f"{'version':28} {'logits':9} {'stage':12} {'cache':5} {'p50 us':>10} {'again':>10} {'p99':>10} {'GB/s':>7}"]
+        lines = [
+            f"{'version':28} {'logits':9} {'stage':12} {'cache':5} {'p50 us':>10} {'again':>10} {'p99':>10} {'GB/s':>7}"
+        ]
         for one in self.results:
             latency = one["latency_us"]
             lines.append(
@@ -218,8 +221,10 @@ class Report:
         return "\n".join(lines)
 
     def write(self) -> None:
-        """Writes the JSON, if one is wanted, under its name once it is whole; also before the end, so that a run that is
-        stopped leaves what it measured."""
+        """Writes the JSON, if one is wanted, under its name once it is whole.
+
+        Also called before the end, so that a run that is stopped leaves what it measured.
+        """
         path = self.arguments.json
         if path is None:
             return
@@ -238,23 +243,21 @@ class Report:
         os.replace(unfinished, path)
 
 
-def time_eager(report: Report, case: Case) -> None:
-    """Both eager versions: the whole, cold and hot, and each stage alone."""
-    for name in EAGER:
-        version = versions(case, report.arguments.device)[name]()
-        if not right(report, name, case, version):
-            continue
-        size, first = case.size, case.sets[0]
-        report.time(name, case, "all", "cold", [lambda one=one: version(one, size) for one in case.sets])
-        report.time(name, case, "all", "hot", [lambda: version(first, size)])
-        report.time(
-            name, case, "standardize", "cold", [lambda one=one: version.standardize(one, size) for one in case.sets]
-        )
-        with torch.inference_mode():
-            score, prediction = version.standardize(first, size)
-            suppressed = version.suppress(score, prediction)
-        report.time(name, case, "suppress", "hot", [lambda: version.suppress(score, prediction)])
-        report.time(name, case, "smooth", "hot", [lambda: version.smooth(suppressed)])
+def time_eager(report: Report, case: Case, name: str) -> None:
+    """One eager version: the whole, cold and hot, and each stage alone."""
+    version = versions(case, report.arguments.device)[name]()
+    if not right(report, name, case, version):
+        return
+    size, first = case.size, case.sets[0]
+    standardize = [lambda one=one: version.standardize(one, size) for one in case.sets]
+    report.time(name, case, "all", "cold", [lambda one=one: version(one, size) for one in case.sets])
+    report.time(name, case, "all", "hot", [lambda: version(first, size)])
+    report.time(name, case, "standardize", "cold", standardize)
+    with torch.inference_mode():
+        score, prediction = version.standardize(first, size)
+        suppressed = version.suppress(score, prediction)
+    report.time(name, case, "suppress", "hot", [lambda: version.suppress(score, prediction)])
+    report.time(name, case, "smooth", "hot", [lambda: version.smooth(suppressed)])
 
 
 def time_compiled(report: Report, case: Case, name: str) -> None:
@@ -336,7 +339,8 @@ def main() -> int:
             if reason:
                 report.different.append(f"the engine, {case}: {reason}")
         give_inputs(case, arguments.device)
-        time_eager(report, case)
+        for name in EAGER:
+            time_eager(report, case, name)
         case.sets = case.sets[:1]
         report.write()
     for name in COMPILED:
