@@ -23,11 +23,7 @@ pub(super) struct Maxima {
 
 impl Maxima {
     pub fn new() -> Self {
-        Self {
-            class: vec![0; RUN],
-            key: vec![0; RUN],
-            key_class: vec![0; RUN],
-        }
+        Self { class: vec![0; RUN], key: vec![0; RUN], key_class: vec![0; RUN] }
     }
 }
 
@@ -192,7 +188,8 @@ fn narrow_maxima<'a>(
         next += TOGETHER;
     }
     for candidate in next..classes {
-        magnitude = magnitude.max(pass_narrow([&plane(candidate)[..length]], candidate as u16, keys, winners));
+        magnitude =
+            magnitude.max(pass_narrow([&plane(candidate)[..length]], candidate as u16, keys, winners));
     }
     class.iter_mut().zip(winners).for_each(|(class, winner)| *class = *winner as u8);
     magnitude < infinity

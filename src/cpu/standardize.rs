@@ -252,10 +252,16 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
     let start = y * row_stride + x * stride;
     if class_stride == 1 && stride != 1 {
         // Channels last: the classes of a pixel lie side by side, so the tile is transposed while it is read.
-        for i in 0..width {
-            let pixel = &data[start + i * stride..][..classes];
-            for (class, value) in pixel.iter().enumerate() {
-                scratch.tile[class * TILE + i] = value.to_f32();
+        // Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them.
+        const PIXELS: usize = 32;
+        for from in (0..width).step_by(PIXELS) {
+            let count = PIXELS.min(width - from);
+            let pixels = &data[start + from * stride..][..(count - 1) * stride + classes];
+            for class in 0..classes {
+                let run = &mut scratch.tile[class * TILE + from..][..count];
+                for (i, out) in run.iter_mut().enumerate() {
+                    *out = pixels[i * stride + class].to_f32();
+                }
             }
         }
         return;

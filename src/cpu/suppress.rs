@@ -236,37 +236,57 @@ fn average_row(row: Window<'_>, weights: &[f32], current: &mut [f32], previous: 
     let Window { window, first, width, mask, radius } = row;
     let pitch = pitch(width);
     let own = (window[1] - first) * pitch;
-    let mut x = 0;
-    while x < width {
-        let length = CHUNK.min(width - x);
-        if reaches(&mask[x..x + length], radius) {
-            let (mut sum, mut count) = ([0.0_f32; CHUNK], [0.0_f32; CHUNK]);
-            let scores = previous.unwrap_or(current);
-            for y in window {
-                for dx in 0..3 {
-                    let scores = &scores[(y - first) * pitch + x + dx..][..length];
-                    let weights = &weights[y % 3 * pitch + x + dx..][..length];
-                    if length == CHUNK {
-                        // The same with a constant length: all of it in registers.
-                        for i in 0..CHUNK {
-                            sum[i] += scores[i] * weights[i];
-                            count[i] += weights[i];
-                        }
-                    } else {
-                        for (i, (score, weight)) in scores.iter().zip(weights).enumerate() {
-                            sum[i] += score * weight;
-                            count[i] += weight;
-                        }
-                    }
-                }
-            }
-            let out = &mut current[own + 1 + x..][..length];
-            for (i, (out, &distance)) in out.iter_mut().zip(&mask[x..x + length]).enumerate() {
-                let mean = sum[i] / count[i];
-                *out = if distance <= radius && count[i] > 0.0 { mean } else { *out };
-            }
+    for x in (0..width).step_by(CHUNK) {
+        // The last chunk overlaps the one before: doing masked pixels twice changes nothing, for they do not count.
+        let x = x.min(width.saturating_sub(CHUNK));
+        let length = CHUNK.min(width);
+        if !reaches(&mask[x..x + length], radius) {
+            continue;
         }
-        x += CHUNK;
+        let scores = previous.unwrap_or(current);
+        let rows = window.map(|y| (&scores[(y - first) * pitch + x..], &weights[y % 3 * pitch + x..]));
+        let (sum, count) = if length == CHUNK { sums_of_chunk(rows) } else { sums_of_few(rows, length) };
+        let out = &mut current[own + 1 + x..][..length];
+        for (i, (out, &distance)) in out.iter_mut().zip(&mask[x..x + length]).enumerate() {
+            let mean = sum[i] / count[i];
+            *out = if distance <= radius && count[i] > 0.0 { mean } else { *out };
+        }
     }
     pad(&mut current[own..own + pitch]);
+}
+
+/// Scores and weights of the three rows of a window, from a chunk's left neighbour on.
+type Rows<'a> = [(&'a [f32], &'a [f32]); 3];
+
+/// Weighted sums, and sums of weights, over the 3x3 windows of a whole chunk.
+#[inline(always)]
+fn sums_of_chunk(rows: Rows<'_>) -> ([f32; CHUNK], [f32; CHUNK]) {
+    let (mut sum, mut count) = ([0.0; CHUNK], [0.0; CHUNK]);
+    for (scores, weights) in rows {
+        for dx in 0..3 {
+            let chunks = (scores[dx..].first_chunk::<CHUNK>(), weights[dx..].first_chunk::<CHUNK>());
+            let (Some(scores), Some(weights)) = chunks else { continue };
+            for i in 0..CHUNK {
+                sum[i] += scores[i] * weights[i];
+                count[i] += weights[i];
+            }
+        }
+    }
+    (sum, count)
+}
+
+/// The same in an image that is narrower than a chunk.
+#[inline(always)]
+fn sums_of_few(rows: Rows<'_>, length: usize) -> ([f32; CHUNK], [f32; CHUNK]) {
+    let (mut sum, mut count) = ([0.0; CHUNK], [0.0; CHUNK]);
+    for (scores, weights) in rows {
+        for dx in 0..3 {
+            let pairs = scores[dx..dx + length].iter().zip(&weights[dx..dx + length]);
+            for ((sum, count), (score, weight)) in sum.iter_mut().zip(&mut count).zip(pairs) {
+                *sum += score * weight;
+                *count += weight;
+            }
+        }
+    }
+    (sum, count)
 }

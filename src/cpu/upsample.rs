@@ -257,7 +257,12 @@ fn find_cells(task: &Task<'_>, scratch: &mut Scratch) {
         return;
     }
     for x in 0..width {
-        let corners = [(&*upper, x), (&*upper, (x + 1).min(width - 1)), (&*lower, x), (&*lower, (x + 1).min(width - 1))];
+        let corners = [
+            (&*upper, x),
+            (&*upper, (x + 1).min(width - 1)),
+            (&*lower, x),
+            (&*lower, (x + 1).min(width - 1)),
+        ];
         let class = upper.best[x];
         let (mut same, mut lead, mut magnitude) = (true, f32::INFINITY, 0);
         for (row, x) in corners {
