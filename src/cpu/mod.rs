@@ -7,10 +7,12 @@
 //! the processor, the number of threads or lanes.
 
 mod exponential;
+mod maxima;
 pub(crate) mod sampling;
 mod smooth;
 mod standardize;
 mod suppress;
+mod upsample;
 
 use std::time::Instant;
 
@@ -31,7 +33,7 @@ const LANES_PER_THREAD: usize = 4;
 /// Scratch memory of one lane.
 struct Lane {
     standardize: standardize::Scratch,
-    /// Rows of [`suppress::band`].
+    /// Of [`suppress::band`].
     band: Vec<f32>,
     /// One row of distances.
     distance: Vec<u8>,
@@ -71,10 +73,10 @@ impl CpuEngine {
         });
         let suppressed_pixels = if radii.is_empty() { 0 } else { pixels };
         let lane_count = (rayon::current_num_threads() * LANES_PER_THREAD).clamp(1, height);
-        let band_rows = if radii.is_empty() { 0 } else { suppress::scratch_rows(radii.len()) };
+        let band = if radii.is_empty() { 0 } else { suppress::scratch_length(radii.len(), width) };
         let lane = || Lane {
             standardize: standardize::Scratch::new(capacity.classes, capacity.logits.width),
-            band: vec![0.0; band_rows * width],
+            band: vec![0.0; band],
             distance: vec![0; width],
             padded: vec![0.0; width + 2 * taps.as_ref().map_or(0, Taps::reach)],
             smoothed: vec![0.0; width],
@@ -169,6 +171,7 @@ impl CpuEngine {
         let scores = standardized[..size.pixels()].par_chunks_mut(lane_rows * width);
         let predictions = prediction.par_chunks_mut(lane_rows * width);
         scores.zip(predictions).zip(&mut *lanes).enumerate().for_each(|(i, ((score, prediction), lane))| {
+            lane.standardize.forget();
             lane.non_finite = arch.dispatch(|| {
                 let rows = score.chunks_exact_mut(width).zip(prediction.chunks_exact_mut(width));
                 rows.enumerate()

@@ -1,16 +1,22 @@
 //! Stage 1: upsampling, prediction and score of each pixel (SPEC sections 1, 2 and 6).
 //!
-//! Work goes in tiles of one output row by [`TILE`] pixels. A tile's logits are gathered as float32, one run of pixels
+//! Where the score needs the winner alone (sml, max_logit) and neighbouring pixels of a class lie side by side, the logits are
+//! read straight from their memory ([`maxima`](super::maxima)): a run of pixels, all its classes, once.
+//!
+//! All else goes in tiles of one output row by [`TILE`] pixels. A tile's logits are gathered as float32, one run of pixels
 //! a class, into scratch memory that stays in the first-level cache; that step hides element type, memory order
 //! and upsampling. All that follows runs over these runs with the widest vectors at hand.
 //!
 //! Upsampling interpolates vertically first: once a row for each source column, into scratch memory of
-//! classes x (source width); the horizontal step then takes two neighbours of it an output pixel.
+//! classes x (source width); the horizontal step then takes two neighbours of it an output pixel. (For the winner alone,
+//! [`upsample`](super::upsample) rules most classes out instead.)
 
 use half::{bf16, f16};
 
 use super::exponential::exp;
+use super::maxima::{self, Maxima, RUN};
 use super::sampling::Sample;
+use super::upsample;
 use crate::logits::{Logits, LogitsData};
 use crate::statistics::Standardization;
 use crate::{NonFinite, Score};
@@ -19,7 +25,7 @@ use crate::{NonFinite, Score};
 pub(super) const TILE: usize = 256;
 
 /// Conversion of one stored logit.
-pub(super) trait Element: Copy + Send + Sync {
+pub(super) trait Element: maxima::Element {
     fn to_f32(self) -> f32;
 }
 
@@ -47,7 +53,7 @@ impl Element for bf16 {
 /// float16 to float32 without branches, so that it vectorizes: the exponent is rebiased by a multiplication, which
 /// also makes subnormals right; infinities and NaN get their exponent filled up.
 #[inline(always)]
-fn f32_from_half_bits(bits: u16) -> f32 {
+pub(super) fn f32_from_half_bits(bits: u16) -> f32 {
     let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
     let rebiased = (f32::from_bits(magnitude << 13) * f32::from_bits((254 - 15) << 23)).to_bits();
     let exponent = if magnitude >= 0x7c00 { 0x7f80_0000 } else { 0 };
@@ -66,9 +72,17 @@ pub(super) struct Scratch {
     magnitude: Vec<u32>,
     sum: Vec<f32>,
     weighted_sum: Vec<f32>,
+    maxima: Maxima,
+    upsample: upsample::Scratch,
 }
 
 impl Scratch {
+    /// Forgets what belongs to the image before.
+    pub(super) fn forget(&mut self) {
+        self.upsample.forget();
+    }
+
+    /// For logits of up to so many classes and columns.
     pub(super) fn new(classes: usize, source_width: usize) -> Self {
         Self {
             tile: vec![0.0; classes * TILE],
@@ -78,6 +92,8 @@ impl Scratch {
             magnitude: vec![0; TILE],
             sum: vec![0.0; TILE],
             weighted_sum: vec![0.0; TILE],
+            maxima: Maxima::new(),
+            upsample: upsample::Scratch::new(classes, source_width),
         }
     }
 }
@@ -103,16 +119,86 @@ pub(super) fn row(
     score: &mut [f32],
     prediction: &mut [u8],
 ) -> u64 {
-    if let Some((rows, _)) = task.upsampling {
+    if let Some((rows, columns)) = task.upsampling {
+        let pays = task.score.is_the_winners() && columns.len() >= task.logits.shape().size.width;
+        if pays && upsample::row(task, &mut scratch.upsample, rows[y], columns, score, prediction) {
+            return 0;
+        }
         match task.logits.data() {
             LogitsData::F32(data) => interpolate_rows(data, task, rows[y], &mut scratch.source_rows),
             LogitsData::F16(data) => interpolate_rows(data, task, rows[y], &mut scratch.source_rows),
             LogitsData::BF16(data) => interpolate_rows(data, task, rows[y], &mut scratch.source_rows),
         }
     }
+    if task.upsampling.is_none() && task.logits.strides()[3] == 1 && task.score.is_the_winners() {
+        return match task.logits.data() {
+            LogitsData::F32(data) => runs(data, task, scratch, y, score, prediction),
+            LogitsData::F16(data) => runs(data, task, scratch, y, score, prediction),
+            LogitsData::BF16(data) => runs(data, task, scratch, y, score, prediction),
+        };
+    }
+    tiles(task, scratch, y, 0, score, prediction)
+}
+
+/// Scores a row in runs that are read where they lie.
+#[inline(always)]
+fn runs<T: Element>(
+    data: &[T],
+    task: &Task<'_>,
+    scratch: &mut Scratch,
+    y: usize,
+    score: &mut [f32],
+    prediction: &mut [u8],
+) -> u64 {
+    let [_, class_stride, row_stride, _] = task.logits.strides();
+    let classes = task.logits.shape().classes;
+    let mut non_finite = 0;
+    for (i, (score, prediction)) in score.chunks_mut(RUN).zip(prediction.chunks_mut(RUN)).enumerate() {
+        let (start, length) = (y * row_stride + i * RUN, score.len());
+        let plane = |class: usize| &data[class * class_stride + start..][..length];
+        if T::maxima(&mut scratch.maxima, classes, plane, score, prediction) {
+            standardize_winners(task, score, prediction);
+        } else {
+            non_finite += tiles(task, scratch, y, i * RUN, score, prediction);
+        }
+    }
+    non_finite
+}
+
+/// Turns max logits into scores of the winner.
+#[inline(always)]
+pub(super) fn standardize_winners(task: &Task<'_>, score: &mut [f32], prediction: &[u8]) {
+    /// Pixels that mostly have one class.
+    const NEIGHBOURS: usize = 32;
+    let (Score::Sml, Some(moments)) = (task.score, task.standardization) else { return };
+    let of = |class: u8| (moments.mean[usize::from(class)], moments.standard_deviation[usize::from(class)]);
+    for (score, prediction) in score.chunks_mut(NEIGHBOURS).zip(prediction.chunks(NEIGHBOURS)) {
+        let differs = prediction.iter().fold(0, |differs, class| differs | (class ^ prediction[0]));
+        if differs == 0 {
+            let (mean, deviation) = of(prediction[0]);
+            score.iter_mut().for_each(|score| *score = (*score - mean) / deviation);
+        } else {
+            for (score, &class) in score.iter_mut().zip(prediction) {
+                let (mean, deviation) = of(class);
+                *score = (*score - mean) / deviation;
+            }
+        }
+    }
+}
+
+/// Scores the pixels of row `y` from column `start` on, in tiles.
+#[inline(always)]
+pub(super) fn tiles(
+    task: &Task<'_>,
+    scratch: &mut Scratch,
+    y: usize,
+    start: usize,
+    score: &mut [f32],
+    prediction: &mut [u8],
+) -> u64 {
     let mut non_finite = 0;
     for (i, (score, prediction)) in score.chunks_mut(TILE).zip(prediction.chunks_mut(TILE)).enumerate() {
-        let (x, width) = (i * TILE, score.len());
+        let (x, width) = (start + i * TILE, score.len());
         match (task.upsampling, task.logits.data()) {
             (Some((_, columns)), _) => interpolate_columns(task, &columns[x..x + width], scratch),
             (None, LogitsData::F32(data)) => gather(data, task, y, x, width, scratch),
@@ -166,10 +252,16 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
     let start = y * row_stride + x * stride;
     if class_stride == 1 && stride != 1 {
         // Channels last: the classes of a pixel lie side by side, so the tile is transposed while it is read.
-        for i in 0..width {
-            let pixel = &data[start + i * stride..][..classes];
-            for (class, value) in pixel.iter().enumerate() {
-                scratch.tile[class * TILE + i] = value.to_f32();
+        // Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them.
+        const PIXELS: usize = 32;
+        for from in (0..width).step_by(PIXELS) {
+            let count = PIXELS.min(width - from);
+            let pixels = &data[start + from * stride..][..(count - 1) * stride + classes];
+            for class in 0..classes {
+                let run = &mut scratch.tile[class * TILE + from..][..count];
+                for (i, out) in run.iter_mut().enumerate() {
+                    *out = pixels[i * stride + class].to_f32();
+                }
             }
         }
         return;

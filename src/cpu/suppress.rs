@@ -7,9 +7,9 @@
 //! iterations there. An iteration writes only masked pixels and reads only unmasked ones, so it works in place
 //! and still sees nothing but the previous iteration's values.
 //!
-//! The official arithmetic multiplies masked positions by 0 instead of leaving them out, which is the same but for
-//! NaN and infinity: these spread to the pixels around them. A band that holds any is averaged from a copy of the
-//! previous iteration, with that product written out.
+//! The official arithmetic multiplies masked positions by 0, and so does this one: it needs no branch. The product is 0
+//! unless the score is NaN or infinite: these spread to the pixels around them. A band that holds any is averaged from a
+//! copy of the previous iteration.
 
 use crate::BorderLabels;
 
@@ -118,13 +118,21 @@ pub(super) struct Plane<'a> {
     pub width: usize,
 }
 
-/// Rows of scratch memory that [`band`] needs for `iterations`: the band with its halo, twice.
-pub(super) fn scratch_rows(iterations: usize) -> usize {
-    2 * (BAND + 2 * iterations)
+/// Pixels of a row that are averaged together, if one of them is masked.
+const CHUNK: usize = 32;
+
+/// Columns of a row in scratch memory: one more on either side, so that every pixel has its neighbours.
+fn pitch(width: usize) -> usize {
+    width + 2
+}
+
+/// Scratch memory that [`band`] needs for `iterations`: the band with its halo, twice, and three rows of weights.
+pub(super) fn scratch_length(iterations: usize, width: usize) -> usize {
+    (2 * (BAND + 2 * iterations) + 3) * pitch(width)
 }
 
 /// Runs all iterations for the image rows `rows`, at most [`BAND`] of them, and writes them to `out`. `radii` are the masks'
-/// radii, one an iteration; `scratch` holds [`scratch_rows`] rows.
+/// radii, one an iteration; `scratch` is of [`scratch_length`].
 #[inline(always)]
 pub(super) fn band(
     plane: Plane<'_>,
@@ -138,32 +146,44 @@ pub(super) fn band(
     let halo = radii.len();
     let first = rows.start.saturating_sub(halo);
     let last = (rows.end + halo).min(height);
+    let (weights, scratch) = scratch.split_at_mut(3 * pitch(width));
     let (current, previous) = scratch.split_at_mut(scratch.len() / 2);
-    let (current, previous) =
-        (&mut current[..(last - first) * width], &mut previous[..(last - first) * width]);
-    current.copy_from_slice(&plane.score[first * width..last * width]);
-    let finite = all_finite(current);
+    let length = (last - first) * pitch(width);
+    let (current, previous) = (&mut current[..length], &mut previous[..length]);
+    let mut finite = true;
+    for (y, row) in (first..last).zip(current.chunks_exact_mut(pitch(width))) {
+        let from = &plane.score[y * width..][..width];
+        row[1..=width].copy_from_slice(from);
+        pad(row);
+        finite &= all_finite(from);
+    }
     for (i, &radius) in radii.iter().enumerate() {
         if !finite {
             previous.copy_from_slice(current);
         }
         // Rows that the iterations still to come will read.
         let margin = halo - 1 - i;
-        for y in rows.start.saturating_sub(margin)..(rows.end + margin).min(height) {
-            for x in (0..width).filter(|&x| plane.distance[y * width + x] <= radius) {
-                let window = Window::around(plane, y, x, radius);
-                let mean = if finite {
-                    window.mean_of_unmasked(current, first)
-                } else {
-                    window.mean_of_products(previous, first)
-                };
-                if let Some(mean) = mean {
-                    current[(y - first) * width + x] = mean;
-                }
+        let (start, end) = (rows.start.saturating_sub(margin), (rows.end + margin).min(height));
+        let mut weighted = start.saturating_sub(1)..start.saturating_sub(1);
+        for y in start..end {
+            let mask = &plane.distance[y * width..][..width];
+            if !reaches(mask, radius) {
+                continue;
             }
+            let window = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
+            weighted.start = weighted.start.max(window[0]);
+            for y in weighted.end.max(window[0])..=window[2] {
+                let mask = &plane.distance[y * width..][..width];
+                weigh(mask, radius, &mut weights[y % 3 * pitch(width)..][..pitch(width)]);
+            }
+            weighted.end = window[2] + 1;
+            let from = if finite { None } else { Some(&*previous) };
+            average_row(Window { window, first, width, mask, radius }, weights, current, from);
         }
     }
-    out.copy_from_slice(&current[(rows.start - first) * width..][..out.len()]);
+    for (out, y) in out.chunks_exact_mut(width).zip(rows) {
+        out.copy_from_slice(&current[(y - first) * pitch(width) + 1..][..width]);
+    }
 }
 
 #[inline(always)]
@@ -172,54 +192,101 @@ fn all_finite(values: &[f32]) -> bool {
     largest < f32::INFINITY.to_bits()
 }
 
-/// The 3x3 positions around a pixel, clamped to the image.
+/// Repeats the outermost pixels of a row beyond the image: a pixel at the border counts for the missing neighbour too.
+#[inline(always)]
+fn pad(row: &mut [f32]) {
+    let last = row.len() - 1;
+    row[0] = row[1];
+    row[last] = row[last - 1];
+}
+
+/// Whether a pixel of these is within the radius.
+#[inline(always)]
+fn reaches(distance: &[u8], radius: u8) -> bool {
+    distance.iter().fold(FAR, |least, &distance| least.min(distance)) <= radius
+}
+
+/// 1 for unmasked pixels, 0 for masked ones.
+#[inline(always)]
+fn weigh(distance: &[u8], radius: u8, out: &mut [f32]) {
+    for (out, &distance) in out[1..].iter_mut().zip(distance) {
+        *out = f32::from(u8::from(distance > radius));
+    }
+    pad(out);
+}
+
+/// One row of an iteration.
+#[derive(Clone, Copy)]
 struct Window<'a> {
-    plane: Plane<'a>,
-    rows: [usize; 3],
-    columns: [usize; 3],
+    /// Image rows above, at and below it, within the image.
+    window: [usize; 3],
+    /// Image row of the scratch memory's first.
+    first: usize,
+    width: usize,
+    /// Distances of its pixels.
+    mask: &'a [u8],
     radius: u8,
 }
 
-impl<'a> Window<'a> {
-    #[inline(always)]
-    fn around(plane: Plane<'a>, y: usize, x: usize, radius: u8) -> Self {
-        let (width, height) = (plane.width, plane.distance.len() / plane.width);
-        Self {
-            plane,
-            rows: [y.saturating_sub(1), y, (y + 1).min(height - 1)],
-            columns: [x.saturating_sub(1), x, (x + 1).min(width - 1)],
-            radius,
+/// Averages the masked pixels of a row in place. The sum runs over all nine positions in row order, masked ones times 0: these
+/// add nothing, unless they are not finite. `previous` holds the scores before the iteration where some are not; else in-place
+/// will do, since an iteration changes masked pixels alone.
+#[inline(always)]
+fn average_row(row: Window<'_>, weights: &[f32], current: &mut [f32], previous: Option<&[f32]>) {
+    let Window { window, first, width, mask, radius } = row;
+    let pitch = pitch(width);
+    let own = (window[1] - first) * pitch;
+    for x in (0..width).step_by(CHUNK) {
+        // The last chunk overlaps the one before: doing masked pixels twice changes nothing, for they do not count.
+        let x = x.min(width.saturating_sub(CHUNK));
+        let length = CHUNK.min(width);
+        if !reaches(&mask[x..x + length], radius) {
+            continue;
+        }
+        let scores = previous.unwrap_or(current);
+        let rows = window.map(|y| (&scores[(y - first) * pitch + x..], &weights[y % 3 * pitch + x..]));
+        let (sum, count) = if length == CHUNK { sums_of_chunk(rows) } else { sums_of_few(rows, length) };
+        let out = &mut current[own + 1 + x..][..length];
+        for (i, (out, &distance)) in out.iter_mut().zip(&mask[x..x + length]).enumerate() {
+            let mean = sum[i] / count[i];
+            *out = if distance <= radius && count[i] > 0.0 { mean } else { *out };
         }
     }
+    pad(&mut current[own..own + pitch]);
+}
 
-    /// Mean over the unmasked positions, in row order; `None` when there are none. Image row `first` is row 0 of `scores`.
-    #[inline(always)]
-    fn mean_of_unmasked(&self, scores: &[f32], first: usize) -> Option<f32> {
-        let width = self.plane.width;
-        let (mut sum, mut count) = (0.0_f32, 0.0_f32);
-        for row in self.rows {
-            for column in self.columns {
-                if self.plane.distance[row * width + column] > self.radius {
-                    sum += scores[(row - first) * width + column];
-                    count += 1.0;
-                }
+/// Scores and weights of the three rows of a window, from a chunk's left neighbour on.
+type Rows<'a> = [(&'a [f32], &'a [f32]); 3];
+
+/// Weighted sums, and sums of weights, over the 3x3 windows of a whole chunk.
+#[inline(always)]
+fn sums_of_chunk(rows: Rows<'_>) -> ([f32; CHUNK], [f32; CHUNK]) {
+    let (mut sum, mut count) = ([0.0; CHUNK], [0.0; CHUNK]);
+    for (scores, weights) in rows {
+        for dx in 0..3 {
+            let chunks = (scores[dx..].first_chunk::<CHUNK>(), weights[dx..].first_chunk::<CHUNK>());
+            let (Some(scores), Some(weights)) = chunks else { continue };
+            for i in 0..CHUNK {
+                sum[i] += scores[i] * weights[i];
+                count[i] += weights[i];
             }
         }
-        (count > 0.0).then(|| sum / count)
     }
+    (sum, count)
+}
 
-    /// The same mean with masked positions as their value times 0.
-    #[inline(always)]
-    fn mean_of_products(&self, scores: &[f32], first: usize) -> Option<f32> {
-        let width = self.plane.width;
-        let (mut sum, mut count) = (0.0_f32, 0.0_f32);
-        for row in self.rows {
-            for column in self.columns {
-                let unmasked = f32::from(u8::from(self.plane.distance[row * width + column] > self.radius));
-                sum += scores[(row - first) * width + column] * unmasked;
-                count += unmasked;
+/// The same in an image that is narrower than a chunk.
+#[inline(always)]
+fn sums_of_few(rows: Rows<'_>, length: usize) -> ([f32; CHUNK], [f32; CHUNK]) {
+    let (mut sum, mut count) = ([0.0; CHUNK], [0.0; CHUNK]);
+    for (scores, weights) in rows {
+        for dx in 0..3 {
+            let pairs = scores[dx..dx + length].iter().zip(&weights[dx..dx + length]);
+            for ((sum, count), (score, weight)) in sum.iter_mut().zip(&mut count).zip(pairs) {
+                *sum += score * weight;
+                *count += weight;
             }
         }
-        (count > 0.0).then(|| sum / count)
     }
+    (sum, count)
 }

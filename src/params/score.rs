@@ -29,6 +29,11 @@ impl Score {
     pub fn needs_statistics(self) -> bool {
         self == Self::Sml
     }
+
+    /// True when the score depends on the max logit and the predicted class alone.
+    pub(crate) fn is_the_winners(self) -> bool {
+        matches!(self, Self::Sml | Self::MaxLogit)
+    }
 }
 
 impl fmt::Display for Score {

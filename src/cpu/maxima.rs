@@ -1,0 +1,240 @@
+//! Max logit and predicted class of a run of pixels whose logits are read where they lie.
+//!
+//! A run is short enough for its running maxima to stay in the first-level cache while the classes pass by, and long enough
+//! for the memory's prefetchers to follow each class; several classes pass at once, so that the maxima are read and written
+//! less often. float16 and bfloat16 are compared as integers of the same order, twice as many to a vector as float32.
+//!
+//! A logit that is not finite makes the run fail: it is then done again pixel by pixel, by rules that know NaN.
+
+use half::{bf16, f16};
+
+/// Pixels of a run.
+pub(super) const RUN: usize = 2048;
+
+/// Classes that pass at once.
+const TOGETHER: usize = 4;
+
+/// Running maxima of one run.
+pub(super) struct Maxima {
+    class: Vec<u32>,
+    key: Vec<i16>,
+    key_class: Vec<u16>,
+}
+
+impl Maxima {
+    pub fn new() -> Self {
+        Self { class: vec![0; RUN], key: vec![0; RUN], key_class: vec![0; RUN] }
+    }
+}
+
+/// A stored logit whose runs have maxima.
+pub(super) trait Element: Copy + Send + Sync {
+    /// Max logit and class of each pixel of a run of up to [`RUN`] pixels. `plane` gives the run of a class. False when a
+    /// logit is not finite; the results mean nothing then.
+    fn maxima<'a>(
+        scratch: &mut Maxima,
+        classes: usize,
+        plane: impl Fn(usize) -> &'a [Self],
+        value: &mut [f32],
+        class: &mut [u8],
+    ) -> bool
+    where
+        Self: 'a;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn maxima<'a>(
+        scratch: &mut Maxima,
+        classes: usize,
+        plane: impl Fn(usize) -> &'a [Self],
+        value: &mut [f32],
+        class: &mut [u8],
+    ) -> bool {
+        let length = value.len();
+        let winners = &mut scratch.class[..length];
+        let mut magnitude = 0;
+        let first = &plane(0)[..length];
+        for (i, (value, winner)) in value.iter_mut().zip(&mut *winners).enumerate() {
+            (*value, *winner) = (first[i], 0);
+            magnitude = magnitude.max(first[i].to_bits() & 0x7fff_ffff);
+        }
+        let mut next = 1;
+        while next + TOGETHER <= classes {
+            let planes: [&[f32]; TOGETHER] = std::array::from_fn(|i| &plane(next + i)[..length]);
+            magnitude = magnitude.max(pass(planes, next as u32, value, winners));
+            next += TOGETHER;
+        }
+        for candidate in next..classes {
+            magnitude = magnitude.max(pass([&plane(candidate)[..length]], candidate as u32, value, winners));
+        }
+        class.iter_mut().zip(winners).for_each(|(class, winner)| *class = *winner as u8);
+        magnitude < f32::INFINITY.to_bits()
+    }
+}
+
+/// Lets the runs of `N` classes, the first of them `first`, pass by the maxima. Returns the largest magnitude's bits.
+#[inline(always)]
+fn pass<const N: usize>(planes: [&[f32]; N], first: u32, value: &mut [f32], winners: &mut [u32]) -> u32 {
+    let length = value.len();
+    let winners = &mut winners[..length];
+    let planes = planes.map(|plane| &plane[..length]);
+    let mut magnitude = 0;
+    for i in 0..length {
+        let (mut best, mut winner) = (value[i], winners[i]);
+        for (offset, plane) in planes.iter().enumerate() {
+            let candidate = plane[i];
+            magnitude = magnitude.max(candidate.to_bits() & 0x7fff_ffff);
+            let wins = candidate > best;
+            winner = if wins { first + offset as u32 } else { winner };
+            best = if wins { candidate } else { best };
+        }
+        (value[i], winners[i]) = (best, winner);
+    }
+    magnitude
+}
+
+impl Element for f16 {
+    #[inline(always)]
+    fn maxima<'a>(
+        scratch: &mut Maxima,
+        classes: usize,
+        plane: impl Fn(usize) -> &'a [Self],
+        value: &mut [f32],
+        class: &mut [u8],
+    ) -> bool {
+        const INFINITY: u16 = 0x7c00;
+        let bits = |c| bytemuck::cast_slice(plane(c));
+        if !narrow_maxima(scratch, classes, bits, INFINITY, class) {
+            return false;
+        }
+        for (value, &key) in value.iter_mut().zip(&scratch.key) {
+            *value = super::standardize::f32_from_half_bits(bits_of(key));
+        }
+        restore_zeros(value, class, |c, i| plane(c)[i].to_f32_const());
+        true
+    }
+}
+
+impl Element for bf16 {
+    #[inline(always)]
+    fn maxima<'a>(
+        scratch: &mut Maxima,
+        classes: usize,
+        plane: impl Fn(usize) -> &'a [Self],
+        value: &mut [f32],
+        class: &mut [u8],
+    ) -> bool {
+        const INFINITY: u16 = 0x7f80;
+        let bits = |c| bytemuck::cast_slice(plane(c));
+        if !narrow_maxima(scratch, classes, bits, INFINITY, class) {
+            return false;
+        }
+        for (value, &key) in value.iter_mut().zip(&scratch.key) {
+            *value = f32::from_bits(u32::from(bits_of(key)) << 16);
+        }
+        restore_zeros(value, class, |c, i| plane(c)[i].to_f32_const());
+        true
+    }
+}
+
+/// The integer that is ordered as the float with these bits: its magnitude, negated for the sign. Both zeros are 0.
+#[inline(always)]
+fn key_of(bits: u16) -> i16 {
+    let sign = bits as i16 >> 15;
+    ((bits & 0x7fff) as i16 ^ sign).wrapping_sub(sign)
+}
+
+/// The float's bits again, but for the sign of zero.
+#[inline(always)]
+fn bits_of(key: i16) -> u16 {
+    (key as u16 & 0x8000) | key.unsigned_abs()
+}
+
+/// A maximum of zero gets its sign back.
+#[inline(always)]
+fn restore_zeros(value: &mut [f32], class: &[u8], logit: impl Fn(usize, usize) -> f32) {
+    let zeros: u32 = value.iter().map(|value| u32::from(*value == 0.0)).sum();
+    if zeros > 0 {
+        for (i, (value, class)) in value.iter_mut().zip(class).enumerate() {
+            if *value == 0.0 {
+                *value = logit(usize::from(*class), i);
+            }
+        }
+    }
+}
+
+/// Keys of the maxima, and the classes, of 16-bit floats of which `infinity` and more are not finite.
+#[inline(always)]
+fn narrow_maxima<'a>(
+    scratch: &mut Maxima,
+    classes: usize,
+    plane: impl Fn(usize) -> &'a [u16],
+    infinity: u16,
+    class: &mut [u8],
+) -> bool {
+    let length = class.len();
+    let (keys, winners) = (&mut scratch.key[..length], &mut scratch.key_class[..length]);
+    let mut magnitude = 0;
+    let first = &plane(0)[..length];
+    for (i, (key, winner)) in keys.iter_mut().zip(&mut *winners).enumerate() {
+        (*key, *winner) = (key_of(first[i]), 0);
+        magnitude = magnitude.max(first[i] & 0x7fff);
+    }
+    let mut next = 1;
+    while next + TOGETHER <= classes {
+        let planes: [&[u16]; TOGETHER] = std::array::from_fn(|i| &plane(next + i)[..length]);
+        magnitude = magnitude.max(pass_narrow(planes, next as u16, keys, winners));
+        next += TOGETHER;
+    }
+    for candidate in next..classes {
+        magnitude =
+            magnitude.max(pass_narrow([&plane(candidate)[..length]], candidate as u16, keys, winners));
+    }
+    class.iter_mut().zip(winners).for_each(|(class, winner)| *class = *winner as u8);
+    magnitude < infinity
+}
+
+/// As [`pass`], for 16-bit floats.
+#[inline(always)]
+fn pass_narrow<const N: usize>(
+    planes: [&[u16]; N],
+    first: u16,
+    keys: &mut [i16],
+    winners: &mut [u16],
+) -> u16 {
+    let length = keys.len();
+    let winners = &mut winners[..length];
+    let planes = planes.map(|plane| &plane[..length]);
+    let mut magnitude = 0;
+    for i in 0..length {
+        let (mut best, mut winner) = (keys[i], winners[i]);
+        for (offset, plane) in planes.iter().enumerate() {
+            let bits = plane[i];
+            magnitude = magnitude.max(bits & 0x7fff);
+            let candidate = key_of(bits);
+            let wins = candidate > best;
+            winner = if wins { first + offset as u16 } else { winner };
+            best = if wins { candidate } else { best };
+        }
+        (keys[i], winners[i]) = (best, winner);
+    }
+    magnitude
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_ordered_as_the_floats_and_give_them_back() {
+        let finite: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).filter(|v| v.is_finite()).collect();
+        for pair in finite.windows(2) {
+            let keys = [key_of(pair[0].to_bits()), key_of(pair[1].to_bits())];
+            assert_eq!(keys[0].cmp(&keys[1]), pair[0].partial_cmp(&pair[1]).unwrap(), "{pair:?}");
+        }
+        for value in finite {
+            assert!(f16::from_bits(bits_of(key_of(value.to_bits()))) == value, "{value}");
+        }
+    }
+}
