@@ -115,9 +115,10 @@ pub enum Error {
 
     /// A GPU has not enough free memory for an engine.
     #[error(
-        "{device} has no memory for {purpose}: {bytes} bytes are needed{}: \
+        "{device} has no memory for {purpose}: {} are needed{}: \
          build the engine for fewer or smaller images, or free memory of other programs",
-        free.map_or(String::new(), |free| format!(" and {free} are free"))
+        amount(*bytes),
+        free.map_or(String::new(), |free| format!(" and {} are free", amount(free)))
     )]
     DeviceMemory {
         /// The GPU, as `cuda:0`.
@@ -164,6 +165,34 @@ impl Error {
             path: path.as_ref().to_owned(),
             problem: problem.to_string(),
             expected: expected.to_string(),
+        }
+    }
+}
+
+/// A number of bytes as people read it.
+fn amount(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = UNITS.iter().find(|(size, _)| bytes >= *size);
+    unit.map_or_else(
+        || format!("{bytes} bytes"),
+        |(size, name)| format!("{:.1} {name}", bytes as f64 / *size as f64),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::amount;
+
+    #[test]
+    fn amounts_are_readable() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1536, "1.5 KiB"),
+            (79_700_000, "76.0 MiB"),
+            (150 << 30, "150.0 GiB"),
+        ] {
+            assert_eq!(amount(bytes), text);
         }
     }
 }

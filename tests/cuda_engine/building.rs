@@ -128,7 +128,7 @@ with_stand_in! {
         let text = error.to_string();
         assert_eq!(
             text,
-            "cuda:0 has no memory for suppressed scores: 16384 bytes are needed and 3568 are free: \
+            "cuda:0 has no memory for suppressed scores: 16.0 KiB are needed and 3.5 KiB are free: \
              build the engine for fewer or smaller images, or free memory of other programs"
         );
         driver.take_log();

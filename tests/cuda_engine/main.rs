@@ -1,9 +1,9 @@
 //! The engine on a GPU as the driver sees it: which calls it makes, in which order, and what it gives back.
 //!
 //! No GPU is needed. A stand-in for the driver (tests/driver_stand_in) is compiled, and each test runs in a process of its
-//! own that finds it in place of the real one. The stand-in runs no kernel: what those compute is tested elsewhere.
+//! own that finds it in place of the real one. The stand-in runs no kernel; `end_to_end` runs on the host what it was given.
 
-#![cfg(feature = "cuda")]
+#![cfg(all(feature = "cuda", target_os = "linux"))]
 // Device addresses cannot be checked, so giving them is `unsafe`; clippy's leave for tests does not cover their helpers.
 #![allow(clippy::unwrap_used, clippy::panic, unsafe_code)]
 

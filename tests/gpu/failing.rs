@@ -4,7 +4,7 @@ use std::process::Command;
 
 use sml::cuda::RawStream;
 use sml::cuda::plan::{DeviceFrame, DeviceLogits};
-use sml::{Capacity, Device, ElementType, Engine, Error, Layout, Params};
+use sml::{Capacity, Device, ElementType, Engine, Error, Layout, Params, Size};
 
 use crate::gpu;
 use crate::maps::{engine_there, frame};
@@ -28,6 +28,19 @@ fn a_wrong_address_is_reported_once_and_then_the_engine_is_poisoned() {
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+fn more_memory_than_there_is_is_refused_in_words() {
+    let Some((_, _turn)) = gpu() else { return };
+    let frame = frame([1, 3, 8, 8], (8, 8), Params::default(), 1);
+    let size = Size::new(1024, 2048);
+    let capacity = Capacity { batch: 100_000, classes: 3, logits: size, output: size };
+    let error = Engine::new(Device::Cuda(0), frame.params, Some(&frame.statistics), capacity).err().unwrap();
+    assert!(matches!(error, Error::DeviceMemory { free: Some(_), .. }), "{error}");
+    assert!(error.to_string().contains("781.2 GiB are needed"), "{error}");
+    // Nothing is the worse for it.
+    engine_there(&frame, false).synchronize().unwrap();
 }
 
 fn read_where_nothing_is() {
