@@ -18,6 +18,7 @@ mod end_to_end;
 mod failures;
 mod frames;
 mod host_heap;
+mod in_any_order;
 mod log;
 mod setting;
 mod stand_in;
