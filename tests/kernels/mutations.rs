@@ -159,8 +159,8 @@ const FAULTS: &[Fault] = &[
         Standardize,
         "any strides",
         "standardize.cu",
-        "if (column >= args.out_width) continue;",
-        "if (column > args.out_width) continue;",
+        "if (column >= (u32)args.out_width) continue;",
+        "if (column > (u32)args.out_width) continue;",
     ),
     fault(
         Standardize,
@@ -192,6 +192,22 @@ const FAULTS: &[Fault] = &[
         "atomicExch(&args.counts[n], 0ull)",
         "args.counts[n]",
     ),
+    fault(Standardize, "rows, bfloat16", "standardize.cu", "u32 word = i < 2 ?", "u32 word = i <= 2 ?"),
+    fault(
+        Standardize,
+        "rows, float16 scores",
+        "standardize.cu",
+        "float_to_half(-scores[i + 1])",
+        "float_to_half(-scores[i])",
+    ),
+    fault(
+        Standardize,
+        "fewer columns",
+        "standardize.cu",
+        "args.out_height != args.height || ",
+        "args.out_height != args.height && ",
+    ),
+    fault(Standardize, "pixels, float16, odd", "standardize.cu", "% 4 == 0;", "% 4 != 0;"),
     // Boundary suppression.
     fault(Suppress, "suppression", "suppress.cu", "interior - args.halo;", "interior - args.halo + 4;"),
     fault(
@@ -246,7 +262,28 @@ const FAULTS: &[Fault] = &[
         "if (y >= args.height || x >= args.width) continue;",
         "if (y > args.height || x >= args.width) continue;",
     ),
+    fault(
+        Suppress,
+        "suppression, broken",
+        "suppress.cu",
+        "int column = 32 * (i % WORDS)",
+        "int column = 31 * (i % WORDS)",
+    ),
+    fault(
+        Suppress,
+        "suppression, misaligned",
+        "suppress.cu",
+        "(args.suppressed) % 16 == 0",
+        "(args.suppressed) % 4 == 0",
+    ),
     // Smoothing.
+    fault(
+        Smooth,
+        "smoothing, pinned, misaligned",
+        "smooth.cu",
+        "(args.smoothed) % 8 == 0",
+        "(args.smoothed) % 4 == 0",
+    ),
     fault(Smooth, "smoothing, pinned", "smooth.cu", "clamp(y, 0, args.height - 1)", "y"),
     fault(Smooth, "smoothing, pinned", "smooth.cu", "row[clamp(x, 0, args.width - 1)]", "row[x]"),
     fault(

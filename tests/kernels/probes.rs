@@ -160,6 +160,7 @@ fn standardize_probes() -> Vec<(&'static str, Frame, Setting)> {
         ("pixels", broken([2, 5, 17, 37], sml), nhwc.clone()),
         ("pixels, even", broken([2, 4, 17, 37], sml), nhwc.clone()),
         ("pixels, float16", broken([2, 4, 17, 37], sml), half(&nhwc)),
+        ("pixels, float16, odd", broken([2, 5, 17, 37], sml), half(&nhwc)),
         (
             "pixels, misaligned",
             frame([1, 5, 9, 9], None, sml),
@@ -198,6 +199,11 @@ fn suppress_probes() -> Vec<(&'static str, Frame, Setting)> {
         ("suppression", frame([1, 5, 100, 240], None, usual), setting.clone()),
         ("suppression, broken", with_broken_pixels(frame([2, 5, 60, 130], None, usual)), setting.clone()),
         ("suppression, odd", frame([1, 4, 53, 119], None, suppressed(6, 2, BorderLabels::One)), odd),
+        (
+            "suppression, misaligned",
+            frame([1, 4, 53, 120], None, usual),
+            Setting { misalignments: [0, 1, 1], ..setting.clone() },
+        ),
         (
             "suppression, frame",
             frame([2, 3, 20, 21], None, suppressed(0, 1, BorderLabels::One)),
