@@ -18,7 +18,7 @@ bundle=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Seconds for everything, and for each step at most.
 total=465
 declare -A limit=(
-    [libtorch]=40 [doctor]=30 [tests]=80 [embedded]=60 [memcheck]=80 [racecheck]=80 [synccheck]=80 [initcheck]=80
+    [libtorch]=40 [doctor]=30 [tests]=150 [embedded]=60 [memcheck]=80 [racecheck]=80 [synccheck]=80 [initcheck]=80
     [latency]=90 [counters]=50 [peers]=240 [results]=20
 )
 # Longer output of a step keeps its end only; a log holds that of four steps at most.

@@ -160,7 +160,9 @@ impl Engine {
     /// meanwhile.
     ///
     /// On a GPU the work is given to libtorch's current stream and is not complete when this returns: nothing is
-    /// allocated, copied or waited for.
+    /// allocated, copied or waited for. As with libtorch's own operations, tensors belong to the stream that they were made
+    /// on: logits made on another stream must be complete, and must not be dropped before this work is; and after a
+    /// change of the current stream the result tensors may be written while the old stream still reads them.
     ///
     /// # Errors
     /// [`Error::Device`] for a tensor on another device, [`Error::Shape`] for one of another rank, element type or layout,
