@@ -5,6 +5,9 @@
 //! its neighbours from the lanes beside it. Each stage's inner loops are plain Rust over slices, compiled for several
 //! instruction sets and chosen at run time (`pulp`). No fused multiply-add is used, so the result does not depend on
 //! the processor, the number of threads or lanes.
+//!
+//! What a lane does in a stage is a struct whose `call` is always inlined, and so is all that it calls: a closure would be
+//! compiled once, for the least of the instruction sets, and only called from code for the others.
 
 mod exponential;
 mod maxima;
@@ -16,7 +19,6 @@ mod upsample;
 
 use std::time::Instant;
 
-use half::f16;
 use rayon::prelude::*;
 
 use crate::anomaly_map::ScoreMut;
@@ -172,14 +174,10 @@ impl CpuEngine {
         let predictions = prediction.par_chunks_mut(lane_rows * width);
         scores.zip(predictions).zip(&mut *lanes).enumerate().for_each(|(i, ((score, prediction), lane))| {
             lane.standardize.forget();
-            lane.non_finite = arch.dispatch(|| {
-                let rows = score.chunks_exact_mut(width).zip(prediction.chunks_exact_mut(width));
-                rows.enumerate()
-                    .map(|(row, (score, prediction))| {
-                        standardize::row(&task, &mut lane.standardize, i * lane_rows + row, score, prediction)
-                    })
-                    .sum()
-            });
+            let first = i * lane_rows;
+            let scratch = &mut lane.standardize;
+            let rows = standardize::Rows { task: &task, scratch, first, width, score, prediction };
+            lane.non_finite = arch.dispatch(rows);
         });
         lanes.iter().take(size.height.div_ceil(lane_rows)).map(|lane| lane.non_finite).sum()
     }
@@ -190,36 +188,26 @@ impl CpuEngine {
         let (width, pixels, lane_rows) = (size.width, size.pixels(), lane_rows(size, lanes.len()));
         let (boundary, distance) = (&mut boundary[..pixels], &mut distance[..pixels]);
         boundary.par_chunks_mut(lane_rows * width).enumerate().for_each(|(i, rows)| {
-            arch.dispatch(|| {
-                for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-                    suppress::boundary_row(prediction, width, i * lane_rows + row, params.border_labels, out);
-                }
-            });
+            let (first, border) = (i * lane_rows, params.border_labels);
+            arch.dispatch(suppress::BoundaryRows { prediction, width, first, border, out: rows });
         });
         distance.par_chunks_mut(lane_rows * width).zip(&mut *lanes).enumerate().for_each(
             |(i, (rows, lane))| {
-                arch.dispatch(|| {
-                    for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-                        let (y, reach) = (i * lane_rows + row, suppression.reach());
-                        suppress::distance_row(boundary, width, y, reach, &mut lane.distance, out);
-                    }
-                });
+                let (first, reach) = (i * lane_rows, suppression.reach());
+                let scratch = &mut lane.distance;
+                arch.dispatch(suppress::DistanceRows { boundary, width, first, reach, scratch, out: rows });
             },
         );
         let plane = suppress::Plane { score: &standardized[..pixels], distance, width };
         let bands = suppressed[..pixels].par_chunks_mut(lane_rows * width).zip(&mut *lanes).enumerate();
         bands.for_each(|(i, (rows, lane))| {
-            arch.dispatch(|| {
-                for (band, out) in rows.chunks_mut(suppress::BAND * width).enumerate() {
-                    let first = i * lane_rows + band * suppress::BAND;
-                    suppress::band(plane, first..first + out.len() / width, radii, &mut lane.band, out);
-                }
-            });
+            let first = i * lane_rows;
+            arch.dispatch(suppress::Bands { plane, first, radii, scratch: &mut lane.band, out: rows });
         });
     }
 
     /// Smooths what the stages before have left and writes the anomaly score: the negated official score.
-    fn smooth<T: ScoreElement>(&mut self, size: Size, out: &mut [T]) {
+    fn smooth<T: smooth::ScoreElement>(&mut self, size: Size, out: &mut [T]) {
         let Self { arch, lanes, standardized, suppressed, params, taps, .. } = self;
         let score = if params.suppression.is_some() { suppressed } else { standardized };
         let score = &score[..size.pixels()];
@@ -231,18 +219,15 @@ impl CpuEngine {
             return;
         };
         out.par_chunks_mut(lane_rows * width).zip(&mut *lanes).enumerate().for_each(|(i, (rows, lane))| {
-            arch.dispatch(|| {
-                for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-                    smooth::row(
-                        score,
-                        width,
-                        i * lane_rows + row,
-                        taps,
-                        &mut lane.padded,
-                        &mut lane.smoothed[..width],
-                    );
-                    out.iter_mut().zip(&lane.smoothed).for_each(|(out, score)| *out = T::from_f32(-score));
-                }
+            let Lane { padded, smoothed, .. } = lane;
+            arch.dispatch(smooth::Rows {
+                score,
+                width,
+                first: i * lane_rows,
+                taps,
+                padded,
+                smoothed,
+                out: rows,
             });
         });
     }
@@ -251,24 +236,4 @@ impl CpuEngine {
 /// Rows of each lane but the last.
 fn lane_rows(size: Size, lanes: usize) -> usize {
     size.height.div_ceil(lanes)
-}
-
-/// Element type of the result.
-trait ScoreElement: Send {
-    fn from_f32(value: f32) -> Self;
-}
-
-impl ScoreElement for f32 {
-    #[inline(always)]
-    fn from_f32(value: f32) -> Self {
-        value
-    }
-}
-
-impl ScoreElement for f16 {
-    #[inline(always)]
-    fn from_f32(value: f32) -> Self {
-        // The conversion without intrinsics rounds the same on every processor.
-        Self::from_f32_const(value)
-    }
 }

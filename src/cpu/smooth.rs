@@ -5,6 +5,9 @@
 //! views of that buffer. Both are sums in the order of the taps, without fused multiply-add, so that the result is
 //! the same whatever the vector width, band or thread.
 
+use half::f16;
+use pulp::NullaryFnOnce;
+
 /// Weights and spacing of the taps in one direction.
 #[derive(Clone, Debug)]
 pub(super) struct Taps {
@@ -19,9 +22,58 @@ impl Taps {
     }
 }
 
+/// Rows of an image from `first` on, smoothed and negated into `out`.
+pub(super) struct Rows<'a, T> {
+    pub score: &'a [f32],
+    pub width: usize,
+    pub first: usize,
+    pub taps: &'a Taps,
+    /// One row and the reach on both sides.
+    pub padded: &'a mut [f32],
+    /// One row.
+    pub smoothed: &'a mut [f32],
+    pub out: &'a mut [T],
+}
+
+impl<T: ScoreElement> NullaryFnOnce for Rows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { score, width, first, taps, padded, smoothed, out } = self;
+        let smoothed = &mut smoothed[..width];
+        for (i, out) in out.chunks_exact_mut(width).enumerate() {
+            row(score, width, first + i, taps, padded, smoothed);
+            for (out, score) in out.iter_mut().zip(&*smoothed) {
+                *out = T::from_f32(-score);
+            }
+        }
+    }
+}
+
+/// Element type of the result.
+pub(super) trait ScoreElement: Send {
+    fn from_f32(value: f32) -> Self;
+}
+
+impl ScoreElement for f32 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+}
+
+impl ScoreElement for f16 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        // The conversion without intrinsics rounds the same on every processor.
+        Self::from_f32_const(value)
+    }
+}
+
 /// Smooths image row `y` of `score` into `out`. `padded` holds at least `width + 2 * reach` values.
 #[inline(always)]
-pub(super) fn row(score: &[f32], width: usize, y: usize, taps: &Taps, padded: &mut [f32], out: &mut [f32]) {
+fn row(score: &[f32], width: usize, y: usize, taps: &Taps, padded: &mut [f32], out: &mut [f32]) {
     let height = score.len() / width;
     let reach = taps.reach();
     let padded = &mut padded[..width + 2 * reach];

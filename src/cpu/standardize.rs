@@ -12,6 +12,7 @@
 //! [`upsample`](super::upsample) rules most classes out instead.)
 
 use half::{bf16, f16};
+use pulp::NullaryFnOnce;
 
 use super::exponential::exp;
 use super::maxima::{self, Maxima, RUN};
@@ -109,16 +110,35 @@ pub(super) struct Task<'a> {
     pub standardization: Option<&'a Standardization>,
 }
 
+/// Rows of an image from `first` on; tells how many of their pixels have a logit that is not finite.
+pub(super) struct Rows<'a> {
+    pub task: &'a Task<'a>,
+    pub scratch: &'a mut Scratch,
+    pub first: usize,
+    pub width: usize,
+    pub score: &'a mut [f32],
+    pub prediction: &'a mut [u8],
+}
+
+impl NullaryFnOnce for Rows<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn call(self) -> u64 {
+        let Self { task, scratch, first, width, score, prediction } = self;
+        let rows = score.chunks_exact_mut(width).zip(prediction.chunks_exact_mut(width));
+        let mut non_finite = 0;
+        for (i, (score, prediction)) in rows.enumerate() {
+            non_finite += row(task, scratch, first + i, score, prediction);
+        }
+        non_finite
+    }
+}
+
 /// Scores output row `y`: writes the score (official sign) and prediction of each pixel, returns how many pixels
 /// have a logit that is not finite.
 #[inline(always)]
-pub(super) fn row(
-    task: &Task<'_>,
-    scratch: &mut Scratch,
-    y: usize,
-    score: &mut [f32],
-    prediction: &mut [u8],
-) -> u64 {
+fn row(task: &Task<'_>, scratch: &mut Scratch, y: usize, score: &mut [f32], prediction: &mut [u8]) -> u64 {
     if let Some((rows, columns)) = task.upsampling {
         let pays = task.score.is_the_winners() && columns.len() >= task.logits.shape().size.width;
         if pays && upsample::row(task, &mut scratch.upsample, rows[y], columns, score, prediction) {

@@ -11,17 +11,85 @@
 //! unless the score is NaN or infinite: these spread to the pixels around them. A band that holds any is averaged from a
 //! copy of the previous iteration.
 
+use pulp::NullaryFnOnce;
+
 use crate::BorderLabels;
 
 /// Distance of a pixel that no boundary is near.
 const FAR: u8 = u8::MAX;
 
 /// Rows that are averaged together in scratch memory.
-pub(super) const BAND: usize = 32;
+const BAND: usize = 32;
+
+/// Rows of a boundary map from `first` on.
+pub(super) struct BoundaryRows<'a> {
+    pub prediction: &'a [u8],
+    pub width: usize,
+    pub first: usize,
+    pub border: BorderLabels,
+    pub out: &'a mut [u8],
+}
+
+impl NullaryFnOnce for BoundaryRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (i, out) in self.out.chunks_exact_mut(self.width).enumerate() {
+            boundary_row(self.prediction, self.width, self.first + i, self.border, out);
+        }
+    }
+}
+
+/// Rows of a distance map from `first` on.
+pub(super) struct DistanceRows<'a> {
+    pub boundary: &'a [u8],
+    pub width: usize,
+    pub first: usize,
+    pub reach: u8,
+    /// One row.
+    pub scratch: &'a mut [u8],
+    pub out: &'a mut [u8],
+}
+
+impl NullaryFnOnce for DistanceRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { boundary, width, first, reach, scratch, out } = self;
+        for (i, out) in out.chunks_exact_mut(width).enumerate() {
+            distance_row(boundary, width, first + i, reach, scratch, out);
+        }
+    }
+}
+
+/// Suppressed rows from `first` on, a band at a time.
+pub(super) struct Bands<'a> {
+    pub plane: Plane<'a>,
+    pub first: usize,
+    pub radii: &'a [u8],
+    /// Of [`scratch_length`].
+    pub scratch: &'a mut [f32],
+    pub out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Bands<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { plane, first, radii, scratch, out } = self;
+        for (i, out) in out.chunks_mut(BAND * plane.width).enumerate() {
+            let first = first + i * BAND;
+            band(plane, first..first + out.len() / plane.width, radii, scratch, out);
+        }
+    }
+}
 
 /// Marks the boundary pixels of row `y` of a prediction with 0 and all others with [`FAR`].
 #[inline(always)]
-pub(super) fn boundary_row(prediction: &[u8], width: usize, y: usize, border: BorderLabels, out: &mut [u8]) {
+fn boundary_row(prediction: &[u8], width: usize, y: usize, border: BorderLabels, out: &mut [u8]) {
     let height = prediction.len() / width;
     let row = |y: usize| &prediction[y * width..][..width];
     // A neighbour outside the image is left out: taking the row itself in its place changes neither extremum.
@@ -65,14 +133,7 @@ fn boundary_interior(above: &[u8], own: &[u8], below: &[u8], out: &mut [u8]) {
 
 /// L1 distance of each pixel of row `y` to the nearest boundary pixel: exact up to `reach`, above it beyond.
 #[inline(always)]
-pub(super) fn distance_row(
-    boundary: &[u8],
-    width: usize,
-    y: usize,
-    reach: u8,
-    scratch: &mut [u8],
-    out: &mut [u8],
-) {
+fn distance_row(boundary: &[u8], width: usize, y: usize, reach: u8, scratch: &mut [u8], out: &mut [u8]) {
     let height = boundary.len() / width;
     let scratch = &mut scratch[..width];
     out.copy_from_slice(&boundary[y * width..][..width]);
@@ -134,13 +195,7 @@ pub(super) fn scratch_length(iterations: usize, width: usize) -> usize {
 /// Runs all iterations for the image rows `rows`, at most [`BAND`] of them, and writes them to `out`. `radii` are the masks'
 /// radii, one an iteration; `scratch` is of [`scratch_length`].
 #[inline(always)]
-pub(super) fn band(
-    plane: Plane<'_>,
-    rows: std::ops::Range<usize>,
-    radii: &[u8],
-    scratch: &mut [f32],
-    out: &mut [f32],
-) {
+fn band(plane: Plane<'_>, rows: std::ops::Range<usize>, radii: &[u8], scratch: &mut [f32], out: &mut [f32]) {
     let width = plane.width;
     let height = plane.score.len() / width;
     let halo = radii.len();
