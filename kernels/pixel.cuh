@@ -43,6 +43,13 @@ struct Pixel {
     bool broken;
 };
 
+// Writes a pixel of the result; 1 for a broken one, to be counted.
+__device__ inline u32 write_pixel(const StandardizeArgs& args, i64 index, const Pixel& pixel) {
+    store(args.score, index, pixel.score, args.output);
+    args.prediction[index] = (u8)pixel.prediction;
+    return pixel.broken;
+}
+
 // Prediction of a pixel with a logit that is not finite: the first NaN wins over all numbers, as in PyTorch. With
 // replacement, the first largest of the finite ones, or 0.
 template <class Value>

@@ -67,9 +67,7 @@ extern "C" __global__ void __launch_bounds__(256) standardize(const StandardizeA
                 return between(first, second, col.weight);
             });
             i64 index = ((i64)n * args.out_height + y) * args.out_width + x;
-            store(args.score, index, pixel.score, args.output);
-            args.prediction[index] = (u8)pixel.prediction;
-            broken += pixel.broken;
+            broken += write_pixel(args, index, pixel);
         }
         publish_broken(args, n, broken);
     }
@@ -214,9 +212,7 @@ __device__ inline u32 score_lanes(const StandardizeArgs& args, const Element* ow
 #pragma unroll 1
         for (int i = 0; i < LANES; ++i) {
             Pixel pixel = careful_pixel(args, [&](int c) { return widen(own[c * args.stride_c + i]); });
-            store(args.score, index + i, pixel.score, args.output);
-            args.prediction[index + i] = (u8)pixel.prediction;
-            broken += pixel.broken;
+            broken += write_pixel(args, index + i, pixel);
         }
         return broken;
     }
@@ -297,9 +293,7 @@ extern "C" __global__ void __launch_bounds__(256) standardize_pixels(const Stand
                 const Element* own = elements + (int)threadIdx.x * pitch;
                 Pixel pixel = whole_pixel(args, [&](int c) { return widen(own[c]); });
                 i64 index = (i64)n * pixels + first + threadIdx.x;
-                store(args.score, index, pixel.score, args.output);
-                args.prediction[index] = (u8)pixel.prediction;
-                broken += pixel.broken;
+                broken += write_pixel(args, index, pixel);
             }
             __syncthreads();
         }
@@ -362,9 +356,7 @@ extern "C" __global__ void __launch_bounds__(256) standardize_upsample(const Sta
                             between(plane[above + second], plane[below + second], row.weight), column.weight);
                     });
                     i64 index = ((i64)n * args.out_height + top + y) * args.out_width + left + x;
-                    store(args.score, index, pixel.score, args.output);
-                    args.prediction[index] = (u8)pixel.prediction;
-                    broken += pixel.broken;
+                    broken += write_pixel(args, index, pixel);
                 }
             }
             __syncthreads();

@@ -94,49 +94,33 @@ fn pass<const N: usize>(planes: [&[f32]; N], first: u32, value: &mut [f32], winn
     magnitude
 }
 
-impl Element for f16 {
-    #[inline(always)]
-    fn maxima<'a>(
-        scratch: &mut Maxima,
-        classes: usize,
-        plane: impl Fn(usize) -> &'a [Self],
-        value: &mut [f32],
-        class: &mut [u8],
-    ) -> bool {
-        const INFINITY: u16 = 0x7c00;
-        let bits = |c| bytemuck::cast_slice(plane(c));
-        if !narrow_maxima(scratch, classes, bits, INFINITY, class) {
-            return false;
+/// Defines the maxima of a 16-bit float: its type, the bits of its infinity, and how its bits widen to float32.
+macro_rules! narrow_element {
+    ($float:ty, $infinity:literal, $widen:expr) => {
+        impl Element for $float {
+            #[inline(always)]
+            fn maxima<'a>(
+                scratch: &mut Maxima,
+                classes: usize,
+                plane: impl Fn(usize) -> &'a [Self],
+                value: &mut [f32],
+                class: &mut [u8],
+            ) -> bool {
+                let bits = |c| bytemuck::cast_slice(plane(c));
+                if !narrow_maxima(scratch, classes, bits, $infinity, class) {
+                    return false;
+                }
+                for (value, &key) in value.iter_mut().zip(&scratch.key) {
+                    *value = $widen(bits_of(key));
+                }
+                restore_zeros(value, class, |c, i| plane(c)[i].to_f32_const());
+                true
+            }
         }
-        for (value, &key) in value.iter_mut().zip(&scratch.key) {
-            *value = super::standardize::f32_from_half_bits(bits_of(key));
-        }
-        restore_zeros(value, class, |c, i| plane(c)[i].to_f32_const());
-        true
-    }
+    };
 }
-
-impl Element for bf16 {
-    #[inline(always)]
-    fn maxima<'a>(
-        scratch: &mut Maxima,
-        classes: usize,
-        plane: impl Fn(usize) -> &'a [Self],
-        value: &mut [f32],
-        class: &mut [u8],
-    ) -> bool {
-        const INFINITY: u16 = 0x7f80;
-        let bits = |c| bytemuck::cast_slice(plane(c));
-        if !narrow_maxima(scratch, classes, bits, INFINITY, class) {
-            return false;
-        }
-        for (value, &key) in value.iter_mut().zip(&scratch.key) {
-            *value = f32::from_bits(u32::from(bits_of(key)) << 16);
-        }
-        restore_zeros(value, class, |c, i| plane(c)[i].to_f32_const());
-        true
-    }
-}
+narrow_element!(f16, 0x7c00, super::standardize::f32_from_half_bits);
+narrow_element!(bf16, 0x7f80, |bits| f32::from_bits(u32::from(bits) << 16));
 
 /// The integer that is ordered as the float with these bits: its magnitude, negated for the sign. Both zeros are 0.
 #[inline(always)]

@@ -25,6 +25,9 @@ use crate::{NonFinite, Score};
 /// Pixels of a tile.
 pub(super) const TILE: usize = 256;
 
+/// Pixels of NHWC logits that are transposed together.
+const PIXELS: usize = 32;
+
 /// Conversion of one stored logit.
 pub(super) trait Element: maxima::Element {
     fn to_f32(self) -> f32;
@@ -65,6 +68,8 @@ pub(super) fn f32_from_half_bits(bits: u16) -> f32 {
 pub(super) struct Scratch {
     /// One run of [`TILE`] pixels a class.
     tile: Vec<f32>,
+    /// [`PIXELS`] pixels of NHWC logits, as float32.
+    widened: Vec<f32>,
     /// Upsampling: one run of source-width values a class, interpolated vertically.
     source_rows: Vec<f32>,
     maximum: Vec<f32>,
@@ -87,6 +92,7 @@ impl Scratch {
     pub(super) fn new(classes: usize, source_width: usize) -> Self {
         Self {
             tile: vec![0.0; classes * TILE],
+            widened: vec![0.0; classes * PIXELS],
             source_rows: vec![0.0; classes * source_width],
             maximum: vec![0.0; TILE],
             class: vec![0; TILE],
@@ -272,15 +278,23 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
     let start = y * row_stride + x * stride;
     if class_stride == 1 && stride != 1 {
         // Channels last: the classes of a pixel lie side by side, so the tile is transposed while it is read.
-        // Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them.
-        const PIXELS: usize = 32;
+        // Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them. They are
+        // widened before, side by side, where vectors do it.
+        let Scratch { tile, widened, .. } = scratch;
         for from in (0..width).step_by(PIXELS) {
             let count = PIXELS.min(width - from);
-            let pixels = &data[start + from * stride..][..(count - 1) * stride + classes];
+            // Without gaps between the pixels it is one long run.
+            let (runs, length) = if stride == classes { (1, count * classes) } else { (count, classes) };
+            for i in 0..runs {
+                let from = &data[start + (from + i) * stride..][..length];
+                for (out, logit) in widened[i * classes..][..length].iter_mut().zip(from) {
+                    *out = logit.to_f32();
+                }
+            }
             for class in 0..classes {
-                let run = &mut scratch.tile[class * TILE + from..][..count];
-                for (i, out) in run.iter_mut().enumerate() {
-                    *out = pixels[i * stride + class].to_f32();
+                let run = &mut tile[class * TILE + from..][..count];
+                for (out, pixel) in run.iter_mut().zip(widened.chunks_exact(classes)) {
+                    *out = pixel[class];
                 }
             }
         }
