@@ -4,7 +4,8 @@ mod frame;
 
 use criterion::{Criterion, Throughput};
 use frame::{Frame, OUTPUT, RESULT_BYTES, group};
-use sml::{ElementType, Error, Layout, Params, Score};
+use rayon::prelude::*;
+use sml::{ElementType, Error, Layout, LogitsData, Params, Score};
 
 fn main() -> Result<(), Error> {
     let mut criterion = Criterion::default().configure_from_args();
@@ -32,7 +33,24 @@ fn main() -> Result<(), Error> {
             });
         }
     }
+    let frame = Frame::new(ElementType::F32, Layout::Nchw, 1);
+    if let LogitsData::F32(logits) = frame.logits().data() {
+        group.throughput(Throughput::Bytes(frame.bytes()));
+        group.bench_function("read/float32", |bencher| bencher.iter(|| sum(logits)));
+    }
     group.finish();
     criterion.final_summary();
     Ok(())
+}
+
+/// Reads all of it once, with rayon's threads: the floor for a frame of these logits.
+fn sum(logits: &[f32]) -> f32 {
+    let sum_of = |part: &[f32]| {
+        let mut lanes = [0.0; 64];
+        for chunk in part.chunks_exact(64) {
+            lanes.iter_mut().zip(chunk).for_each(|(lane, logit)| *lane += logit);
+        }
+        lanes.iter().sum::<f32>()
+    };
+    logits.par_chunks(1 << 18).map(sum_of).sum()
 }
