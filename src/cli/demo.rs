@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "DIR", default_value = "demo")]
     output: PathBuf,
 
-    /// Where the network runs: auto, cpu or cuda:N
+    /// Where the network runs, and the post-processing of its logits with it: auto, cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceRequest,
 

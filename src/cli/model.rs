@@ -22,7 +22,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 
-    /// Where the network runs: auto, cpu or cuda:N. The post-processing runs on the CPU.
+    /// Where the network runs, and the post-processing of its logits with it: auto, cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceRequest,
 }

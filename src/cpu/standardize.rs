@@ -31,12 +31,22 @@ const PIXELS: usize = 32;
 /// Conversion of one stored logit.
 pub(super) trait Element: maxima::Element {
     fn to_f32(self) -> f32;
+
+    /// The same elements, where they are float32 already.
+    fn as_f32(_elements: &[Self]) -> Option<&[f32]> {
+        None
+    }
 }
 
 impl Element for f32 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         self
+    }
+
+    #[inline(always)]
+    fn as_f32(elements: &[Self]) -> Option<&[f32]> {
+        Some(elements)
     }
 }
 
@@ -278,23 +288,20 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
     let start = y * row_stride + x * stride;
     if class_stride == 1 && stride != 1 {
         // Channels last: the classes of a pixel lie side by side, so the tile is transposed while it is read.
-        // Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them. They are
-        // widened before, side by side, where vectors do it.
+        // Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them. Narrow
+        // ones are widened before, side by side, where vectors do it.
         let Scratch { tile, widened, .. } = scratch;
         for from in (0..width).step_by(PIXELS) {
             let count = PIXELS.min(width - from);
-            // Without gaps between the pixels it is one long run.
-            let (runs, length) = if stride == classes { (1, count * classes) } else { (count, classes) };
-            for i in 0..runs {
-                let from = &data[start + (from + i) * stride..][..length];
-                for (out, logit) in widened[i * classes..][..length].iter_mut().zip(from) {
-                    *out = logit.to_f32();
-                }
-            }
+            let pixels = &data[start + from * stride..][..(count - 1) * stride + classes];
+            let (pixels, pitch) = match T::as_f32(pixels) {
+                Some(pixels) => (pixels, stride),
+                None => (widen(pixels, stride, classes, widened), classes),
+            };
             for class in 0..classes {
                 let run = &mut tile[class * TILE + from..][..count];
-                for (out, pixel) in run.iter_mut().zip(widened.chunks_exact(classes)) {
-                    *out = pixel[class];
+                for (i, out) in run.iter_mut().enumerate() {
+                    *out = pixels[i * pitch + class];
                 }
             }
         }
@@ -312,6 +319,21 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
             }
         }
     }
+}
+
+/// Pixels that lie `stride` apart as float32, one after the other.
+#[inline(always)]
+fn widen<'a, T: Element>(pixels: &[T], stride: usize, classes: usize, widened: &'a mut [f32]) -> &'a [f32] {
+    // Without gaps between the pixels it is one long run.
+    let length = if stride == classes { pixels.len() } else { classes };
+    let mut end = 0;
+    for pixel in pixels.chunks(stride.max(length)) {
+        for (out, logit) in widened[end..].iter_mut().zip(&pixel[..length]) {
+            *out = logit.to_f32();
+        }
+        end += length;
+    }
+    &widened[..end]
 }
 
 /// Prediction and score of the pixels whose logits lie in the tile.

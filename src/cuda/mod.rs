@@ -1,4 +1,5 @@
-//! NVIDIA GPUs: the driver and its GPUs, the run-time compiler NVRTC, and the folder for compiled kernels.
+//! NVIDIA GPUs: the engine's half for them, from the plan of a frame's launches to the driver's calls; the kernels, compiled
+//! by NVRTC at run time or carried by the program; the driver and its GPUs.
 //!
 //! Nothing here is linked: driver and NVRTC are looked for when they are first needed, so that one program serves
 //! machines with and without them, and their absence is an answer and not a crash.

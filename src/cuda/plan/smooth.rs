@@ -4,7 +4,7 @@ use super::{Arguments, GpuLimits, Image, Launch, Output, SmoothArgs, grid};
 use crate::Smoothing;
 use crate::cuda::kernels::{KernelFile, KernelVariant};
 
-/// More taps than these do not fit into registers.
+/// More taps than these are read anew: a kernel that held 31 of them spilled its registers.
 const MOST_TAPS_IN_REGISTERS: u8 = 15;
 /// Threads of a block where every tap is read anew.
 const THREADS: usize = 256;

@@ -6,7 +6,7 @@ use crate::{Capacity, ElementType, Layout, NonFinite, Params, Score, Size, Tempe
 
 /// Threads of a block.
 const THREADS: usize = 256;
-/// Dynamic shared memory that fits beside the kernel's static tables into the 48 KiB that every GPU gives unasked.
+/// Dynamic shared memory that fits, beside the kernel's sampling positions, into the 48 KiB that every GPU gives unasked.
 const MOST_SHARED_BYTES: usize = 43 << 10;
 /// Tiles of the result, rows by columns, best first: large ones for logits of 1/6 or less, where they hold few of them.
 const TILES: [[usize; 2]; 6] = [[32, 128], [16, 64], [8, 64], [8, 32], [4, 32], [1, 32]];
