@@ -52,6 +52,8 @@ mod device;
 mod engine;
 mod error;
 #[cfg(feature = "files")]
+pub mod evaluation;
+#[cfg(feature = "files")]
 pub mod files;
 #[cfg(any(feature = "torch", feature = "cuda"))]
 mod loaded_library;
