@@ -40,3 +40,78 @@ pub const CLASSES: [Class; 19] = [
 pub fn class_names() -> Vec<String> {
     CLASSES.iter().map(|class| class.name.to_owned()).collect()
 }
+
+/// A value of the Cityscapes label files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    /// Value in `*_labelIds.png`.
+    pub id: u8,
+    /// Name as the Cityscapes labels spell it.
+    pub name: &'static str,
+    /// Index into [`CLASSES`]; `None` for what takes no part in training and evaluation.
+    pub train_id: Option<u8>,
+}
+
+const fn label(id: u8, name: &'static str, train_id: u8) -> Label {
+    Label { id, name, train_id: Some(train_id) }
+}
+
+const fn ignored(id: u8, name: &'static str) -> Label {
+    Label { id, name, train_id: None }
+}
+
+/// The label ids of Cityscapes with their train ids, as the dataset's own table defines them.
+pub const LABELS: [Label; 34] = [
+    ignored(0, "unlabeled"),
+    ignored(1, "ego vehicle"),
+    ignored(2, "rectification border"),
+    ignored(3, "out of roi"),
+    ignored(4, "static"),
+    ignored(5, "dynamic"),
+    ignored(6, "ground"),
+    label(7, "road", 0),
+    label(8, "sidewalk", 1),
+    ignored(9, "parking"),
+    ignored(10, "rail track"),
+    label(11, "building", 2),
+    label(12, "wall", 3),
+    label(13, "fence", 4),
+    ignored(14, "guard rail"),
+    ignored(15, "bridge"),
+    ignored(16, "tunnel"),
+    label(17, "pole", 5),
+    ignored(18, "polegroup"),
+    label(19, "traffic light", 6),
+    label(20, "traffic sign", 7),
+    label(21, "vegetation", 8),
+    label(22, "terrain", 9),
+    label(23, "sky", 10),
+    label(24, "person", 11),
+    label(25, "rider", 12),
+    label(26, "car", 13),
+    label(27, "truck", 14),
+    label(28, "bus", 15),
+    ignored(29, "caravan"),
+    ignored(30, "trailer"),
+    label(31, "train", 16),
+    label(32, "motorcycle", 17),
+    label(33, "bicycle", 18),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{CLASSES, LABELS};
+
+    #[test]
+    fn label_ids_and_classes_agree() {
+        let mut train_ids = Vec::new();
+        for (index, label) in LABELS.iter().enumerate() {
+            assert_eq!(usize::from(label.id), index);
+            if let Some(train_id) = label.train_id {
+                assert_eq!(CLASSES[usize::from(train_id)].name, label.name);
+                train_ids.push(train_id);
+            }
+        }
+        assert_eq!(train_ids, (0..19).collect::<Vec<u8>>());
+    }
+}

@@ -46,6 +46,8 @@ pub mod cli;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(feature = "files")]
+pub mod dataset;
 #[cfg(feature = "torch")]
 pub mod demo;
 mod device;

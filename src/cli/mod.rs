@@ -6,6 +6,7 @@
 #[cfg(feature = "torch")]
 mod calibrate;
 mod completions;
+mod dataset;
 #[cfg(feature = "torch")]
 mod demo;
 mod doctor;
@@ -51,6 +52,7 @@ enum Command {
     #[cfg(feature = "torch")]
     Calibrate(Box<calibrate::Arguments>),
     Stats(stats::Arguments),
+    Dataset(Box<dataset::Arguments>),
     #[cfg(feature = "torch")]
     Demo(demo::Arguments),
     Doctor(doctor::Arguments),
@@ -68,6 +70,7 @@ impl Command {
             #[cfg(feature = "torch")]
             Self::Calibrate(arguments) => arguments.run(),
             Self::Stats(arguments) => arguments.run(),
+            Self::Dataset(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Demo(arguments) => arguments.run(),
             Self::Doctor(arguments) => arguments.run(),
@@ -122,7 +125,6 @@ fn warn(engine: &Engine) {
 }
 
 /// A bar on stderr for `length` pieces of work, hidden where stderr is no terminal.
-#[cfg(feature = "torch")]
 fn progress_bar(length: usize, what: &'static str) -> indicatif::ProgressBar {
     let style = indicatif::ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {eta} {msg}");
     let bar = indicatif::ProgressBar::new(length as u64).with_prefix(what);
