@@ -98,12 +98,13 @@ impl LabelValues {
                 (anomaly(&|v| v == 14, &|v| (1..=13).contains(&v)), &|v| (1..=14).contains(&v))
             }
             DatasetKind::Folders => {
-                folders.check()?;
-                let FolderLabels { anomaly: unexpected, normal, ignore, .. } = folders;
-                let known = |v: u8| unexpected.contains(&v) || normal.contains(&v) || ignore.contains(&v);
-                let defined = values(|v| u8::from(ignore.is_empty() || known(v))).map(|known| known == 1);
-                let anomaly = anomaly(&|v| unexpected.contains(&v), &|v| normal.contains(&v));
-                return Ok(Self { anomaly: Some(anomaly), train_ids: None, defined });
+                let anomaly = Some(folders.anomaly_labels()?);
+                let known = |v: u8| {
+                    [&folders.anomaly, &folders.normal, &folders.ignore].iter().any(|f| f.contains(&v))
+                };
+                let defined =
+                    values(|v| u8::from(folders.ignore.is_empty() || known(v))).map(|known| known == 1);
+                return Ok(Self { anomaly, train_ids: None, defined });
             }
         };
         let defined = values(|value| u8::from(defined(value))).map(|known| known == 1);
@@ -156,6 +157,19 @@ pub(super) struct UndefinedValues {
 }
 
 impl FolderLabels {
+    /// What each label value stands for: unexpected (1), normal (0) or ignored (255).
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] when a value is given twice, or there is none.
+    pub fn anomaly_labels(&self) -> Result<[u8; 256]> {
+        self.check()?;
+        Ok(values(|value| match value {
+            _ if self.anomaly.contains(&value) => UNEXPECTED,
+            _ if self.normal.contains(&value) => NORMAL,
+            _ => IGNORED,
+        }))
+    }
+
     fn check(&self) -> Result<()> {
         let refuse = |field, given: String, expected| Err(Error::InvalidParameter { field, given, expected });
         if self.anomaly.is_empty() && self.normal.is_empty() {
