@@ -76,7 +76,8 @@ pub use device::{ComputeCapability, DeviceRequest, Gpu};
 pub use engine::{Capacity, Device, Engine, StageTimings, Warning};
 pub use error::{Error, Result};
 pub use logits::{ElementType, Layout, Logits, LogitsData, LogitsShape, Size};
-pub use operating_points::{OperatingPoint, OperatingPoints, ScoreHistogram};
+pub use metrics::ScoreHistogram;
+pub use operating_points::{OperatingPoint, OperatingPoints};
 pub use params::{
     BorderLabels, MissingStatistics, NonFinite, Params, Replacement, Score, Smoothing, Stage, Suppression,
     Temperature,

@@ -1,79 +1,12 @@
 //! Thresholds for the anomaly score, measured by a calibration: which score leaves a given fraction of pixels above it.
 //!
-//! A [`ScoreHistogram`] counts scores by their leading bits, so that any number of images is summarized in a fixed
-//! amount of memory and histograms add up. [`OperatingPoints`] keeps, for a fixed grid of rates, the thresholds on
+//! A [`ScoreHistogram`] summarizes the scores of any number of images in a fixed amount of memory. [`OperatingPoints`] keeps, for a fixed grid of rates, the thresholds on
 //! normal pixels (false positive rate) and, where labelled unexpected pixels were given, on those (true positive rate).
 
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::ScoreHistogram;
 use crate::{Error, Params, Result};
-
-/// Bits of a float32 that a histogram keeps: sign, exponent and 11 bits of mantissa, so that a threshold is at
-/// most 0.05 % off.
-const KEPT_BITS: u32 = 20;
-
-/// Histogram of anomaly scores over all finite float32 values.
-#[derive(Clone, Debug)]
-pub struct ScoreHistogram {
-    counts: Vec<u64>,
-    total: u64,
-}
-
-impl Default for ScoreHistogram {
-    fn default() -> Self {
-        Self { counts: vec![0; 1 << KEPT_BITS], total: 0 }
-    }
-}
-
-impl ScoreHistogram {
-    /// Counts one score. NaN is left out: no threshold finds it. An infinite score counts as the largest finite one of
-    /// its sign, so that every threshold is finite (JSON cannot hold another).
-    pub fn add(&mut self, score: f32) {
-        if !score.is_nan() {
-            self.counts[bin(score.clamp(f32::MIN, f32::MAX))] += 1;
-            self.total += 1;
-        }
-    }
-
-    /// Number of scores counted.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// The highest threshold (lower edge of a bin) with at least the fraction `rate` of the scores at or above it.
-    /// `None` while nothing is counted.
-    pub fn threshold(&self, rate: f64) -> Option<f32> {
-        self.thresholds([rate].into_iter()).next()
-    }
-
-    /// The threshold of each of some ascending rates, in one pass over the bins; none while nothing is counted.
-    fn thresholds(&self, rates: impl Iterator<Item = f64>) -> impl Iterator<Item = f32> {
-        let mut bins = self.counts.iter().enumerate().rev();
-        let (mut above, mut lowest) = (0, 0);
-        rates.map_while(move |rate| {
-            let wanted = (rate * self.total as f64).ceil().max(1.0) as u64;
-            while above < wanted {
-                let (bin, &count) = bins.next()?;
-                (above, lowest) = (above + count, bin);
-            }
-            Some(lower_edge(lowest))
-        })
-    }
-}
-
-/// Index of a score's bin; bins are in the order of the scores.
-fn bin(score: f32) -> usize {
-    let bits = score.to_bits();
-    // Negative floats order backwards by their bits: flip them all; lift the others above them.
-    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    (ordered >> (32 - KEPT_BITS)) as usize
-}
-
-/// Smallest score of a bin.
-fn lower_edge(bin: usize) -> f32 {
-    let ordered = (bin as u32) << (32 - KEPT_BITS);
-    f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
-}
 
 /// A rate and the threshold that yields it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -164,16 +97,6 @@ fn rates() -> impl Iterator<Item = f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bins_keep_the_order_of_scores() {
-        let scores = [f32::NEG_INFINITY, -1e9, -3.5, -1e-30, 0.0, 1e-30, 0.25, 7.0, 1e9, f32::INFINITY];
-        assert!(scores.windows(2).all(|pair| bin(pair[0]) < bin(pair[1])));
-        for score in scores.into_iter().filter(|s| s.is_finite() && *s != 0.0) {
-            let edge = lower_edge(bin(score));
-            assert!(edge <= score && (score - edge) <= score.abs() * 1e-3, "{score} in the bin of {edge}");
-        }
-    }
 
     #[test]
     fn thresholds_split_the_scores() {

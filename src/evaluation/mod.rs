@@ -5,7 +5,5 @@
 
 mod results;
 
-pub use results::{
-    ClosedSet, ComponentMetrics, CurvePoint, DatasetFacts, Evaluation, Failure, Mode, ScoreResult,
-    ThresholdRow,
-};
+pub use crate::metrics::{ComponentMetrics, CurvePoint, ThresholdRow};
+pub use results::{ClosedSet, DatasetFacts, Evaluation, Failure, Mode, ScoreResult};

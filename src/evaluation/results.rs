@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Params;
-use crate::metrics::AnomalyMetrics;
+use crate::metrics::{AnomalyMetrics, ComponentMetrics, CurvePoint, ThresholdRow};
 
 /// One evaluation. Rates are in `0.0..=1.0`; `null` in JSON stands for a number that is not defined, never for zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,42 +86,6 @@ pub struct ScoreResult {
     pub thresholds: Vec<ThresholdRow>,
     /// The curves, thinned to at most some thousand points, from the highest threshold down.
     pub curve: Vec<CurvePoint>,
-}
-
-/// A threshold and what it finds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ThresholdRow {
-    /// Pixels with at least this anomaly score are called unexpected.
-    pub threshold: f32,
-    /// Share of the unexpected pixels that are found.
-    pub tpr: f64,
-    /// Share of the normal pixels that are called unexpected.
-    pub fpr: f64,
-    /// Share of the found pixels that are unexpected.
-    pub precision: f64,
-}
-
-/// A point of the ROC curve and of the precision-recall curve at once; recall is `tpr`.
-pub type CurvePoint = ThresholdRow;
-
-/// Component metrics (Chan et al., "SegmentMeIfYouCan", NeurIPS Datasets and Benchmarks 2021): how well each object is
-/// found, whatever its size.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ComponentMetrics {
-    /// Anomaly score from which a pixel is predicted to be unexpected.
-    pub threshold: f32,
-    /// Mean adjusted IoU over the labelled components (sIoU).
-    pub siou: f64,
-    /// Mean positive predictive value over the predicted components; `None` when nothing is predicted.
-    pub ppv: Option<f64>,
-    /// Mean of F1 over the sIoU thresholds 0.25, 0.30 ... 0.75.
-    pub mean_f1: f64,
-    /// The sIoU thresholds with their F1.
-    pub f1: Vec<(f64, f64)>,
-    /// Labelled components.
-    pub labelled: u64,
-    /// Predicted components.
-    pub predicted: u64,
 }
 
 /// How well the network segments the classes that it knows.

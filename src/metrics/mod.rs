@@ -1,11 +1,32 @@
 //! How well a score tells unexpected pixels from normal ones, and how well a network segments.
 //!
-//! [`PixelScores`] collects anomaly scores with their labels, image after image, and evaluates AUROC, AP and FPR95
-//! over all pixels at once. [`ConfusionMatrix`] collects predictions with their train ids and gives the
-//! intersection over union of each class and its mean.
+//! Pixel metrics over all images at once: [`PixelScores`] collects anomaly scores with their labels, image after
+//! image, and evaluates AUROC, AP and FPR95 exactly; [`ScoreHistograms`] does so in constant memory and states how far
+//! off it may be; [`ClassRanking`] keeps predicted classes apart. All of them merge, and give thresholds and curves.
+//!
+//! [`ComponentScores`] judges whole objects, as the benchmark SegmentMeIfYouCan does. [`ConfusionMatrix`] collects
+//! predictions with their train ids and gives the intersection over union of each class and its mean.
+//!
+//! [`Spool`] keeps score maps on disk between a first pass and a second.
 
+mod bounds;
+mod checksum;
+mod classes;
+mod components;
+mod curve;
+mod histogram;
+mod keys;
+mod radix;
 mod ranking;
 mod segmentation;
+mod spool;
+mod sum;
 
+pub use bounds::{BoundedMetrics, MetricBounds};
+pub use classes::ClassRanking;
+pub use components::{ComponentMetrics, ComponentScores, ComponentSizes};
+pub use curve::{CurvePoint, ThresholdAt, ThresholdRow};
+pub use histogram::{ScoreHistogram, ScoreHistograms};
 pub use ranking::{AnomalyMetrics, NORMAL, PixelScores, UNEXPECTED};
 pub use segmentation::{ConfusionMatrix, IGNORED_TRAIN_ID};
+pub use spool::{ScoreMap, Spool, append_score_map};

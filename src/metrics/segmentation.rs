@@ -3,6 +3,8 @@
 //! A confusion matrix counts, for each pair of train ids, the pixels that carry the one as label and the other as
 //! prediction. It is kept over all images: the IoU of a class is that of all its pixels, not a mean over images.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result};
 
 /// Train id of pixels that take no part in training or evaluation.
@@ -19,11 +21,39 @@ pub const IGNORED_TRAIN_ID: u8 = 255;
 /// assert_eq!(confusion.miou()?, 0.5);
 /// # Ok::<(), sml::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct ConfusionMatrix {
     classes: usize,
     /// Rows are labels, columns predictions.
     counts: Vec<u64>,
+}
+
+/// More pixels than anyone has: a bound on what is read, so that sums of many matrices do not overflow.
+const MOST_PIXELS: u64 = 1 << 48;
+
+/// A matrix as it was read, which may be anything.
+#[derive(Deserialize)]
+struct Stored {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl TryFrom<Stored> for ConfusionMatrix {
+    type Error = Error;
+
+    fn try_from(Stored { classes, counts }: Stored) -> Result<Self> {
+        let empty = Self::new(classes)?;
+        let total = counts.iter().try_fold(0_u64, |total, &count| total.checked_add(count));
+        if counts.len() != empty.counts.len() || total.is_none_or(|total| total > MOST_PIXELS) {
+            return Err(Error::Shape {
+                what: "number of counts of a confusion matrix",
+                given: counts.len().to_string(),
+                expected: format!("{}, of pixels that can be", empty.counts.len()),
+            });
+        }
+        Ok(Self { classes, counts })
+    }
 }
 
 impl ConfusionMatrix {
@@ -77,6 +107,22 @@ impl ConfusionMatrix {
             given: train_id.to_string(),
             expected: format!("train ids below {}, or label {IGNORED_TRAIN_ID} where ignored", self.classes),
         })
+    }
+
+    /// Adds all that another matrix has counted, such as that of another shard.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] when it has another number of classes.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        if other.classes != self.classes {
+            return Err(Error::InvalidParameter {
+                field: "classes",
+                given: other.classes.to_string(),
+                expected: "the same number in everything that is merged",
+            });
+        }
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        Ok(())
     }
 
     /// Pixels with this label and this prediction; 0 for ids that are no class.
@@ -166,5 +212,28 @@ mod tests {
             assert!(matches!(ConfusionMatrix::new(classes), Err(Error::InvalidParameter { .. })));
         }
         assert!(ConfusionMatrix::new(255).is_ok());
+    }
+
+    #[test]
+    fn matrices_merge_and_come_back_from_json() {
+        let mut whole = ConfusionMatrix::new(3).unwrap();
+        whole.add(&[0, 1, 2, 255], &[0, 1, 1, 0]).unwrap();
+        let mut part = ConfusionMatrix::new(3).unwrap();
+        part.add(&[0, 1], &[0, 1]).unwrap();
+        let mut other = ConfusionMatrix::new(3).unwrap();
+        other.add(&[2], &[1]).unwrap();
+        part.merge(&other).unwrap();
+        assert_eq!(part, whole);
+        assert!(part.merge(&ConfusionMatrix::new(2).unwrap()).is_err());
+        let json = serde_json::to_string(&whole).unwrap();
+        assert_eq!(serde_json::from_str::<ConfusionMatrix>(&json).unwrap(), whole);
+        for wrong in [
+            r#"{"classes":3,"counts":[1,2]}"#,
+            r#"{"classes":0,"counts":[]}"#,
+            r#"{"classes":99999999999,"counts":[]}"#,
+            r#"{"classes":1,"counts":[18446744073709551615]}"#,
+        ] {
+            assert!(serde_json::from_str::<ConfusionMatrix>(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The metrics against the stored official values, and against a literal quadratic definition on random scores.
+//! The metrics against the stored official values, and against literal quadratic definitions on random scores.
 
 #![allow(
     clippy::expect_used,
@@ -7,14 +7,18 @@
     reason = "functions that tests share fail as tests do"
 )]
 
+mod components;
 #[cfg(feature = "files")]
+#[path = "../data/mod.rs"]
 mod data;
+mod histograms;
+mod thresholds;
 
 #[cfg(feature = "files")]
 use data::golden::{Case, Golden};
 use proptest::prelude::*;
 use sml::Error;
-use sml::metrics::{AnomalyMetrics, PixelScores};
+use sml::metrics::{AnomalyMetrics, ClassRanking, PixelScores};
 
 /// AUROC, AP, FPR95 and interpolated FPR95 straight from their definitions.
 struct Definition {
@@ -61,7 +65,7 @@ fn evaluate(scores: &[f32], labels: &[u8]) -> Result<AnomalyMetrics, Error> {
 }
 
 /// Few distinct values, so that ties are common, or finely graded ones; and labels of which some are ignored.
-fn pixels() -> impl Strategy<Value = (Vec<f32>, Vec<u8>)> {
+pub fn pixels() -> impl Strategy<Value = (Vec<f32>, Vec<u8>)> {
     let score = prop_oneof![(-3_i8..3).prop_map(f32::from), -2.0_f32..2.0, Just(-0.0_f32)];
     let label = prop_oneof![4 => Just(0_u8), 3 => Just(1_u8), 1 => Just(2_u8), 1 => Just(255_u8)];
     prop::collection::vec((score, label), 2..160)
@@ -104,7 +108,33 @@ proptest! {
         let mut parts = PixelScores::new();
         parts.add(&scores[cut..], &labels[cut..]).expect("no NaN");
         parts.add(&scores[..cut], &labels[..cut]).expect("no NaN");
-        prop_assert_eq!(parts.evaluate().expect("defined"), evaluate(&scores, &labels).expect("defined"));
+        let whole = evaluate(&scores, &labels).expect("defined");
+        prop_assert_eq!(parts.evaluate().expect("defined"), whole);
+        let (mut merged, mut other) = (PixelScores::new(), PixelScores::new());
+        merged.add(&scores[cut..], &labels[cut..]).expect("no NaN");
+        other.add(&scores[..cut], &labels[..cut]).expect("no NaN");
+        merged.merge(other);
+        prop_assert_eq!(merged.evaluate().expect("defined"), whole);
+    }
+
+    #[test]
+    fn classes_are_judged_by_their_own_pixels((scores, labels) in pixels(), seed in any::<u64>()) {
+        let predictions: Vec<u8> =
+            (0..scores.len()).map(|i| (seed.rotate_left(i as u32 * 7) % 4) as u8).collect();
+        let mut ranking = ClassRanking::new(5).expect("five classes");
+        let half = scores.len() / 2;
+        ranking.add(&scores[..half], &labels[..half], &predictions[..half]).expect("no NaN");
+        let mut rest = ClassRanking::new(5).expect("five classes");
+        rest.add(&scores[half..], &labels[half..], &predictions[half..]).expect("no NaN");
+        ranking.merge(rest).expect("as many classes");
+        for (class, got) in ranking.evaluate().into_iter().enumerate() {
+            // Pixels of other classes are ignored, or not there at all.
+            let of_class = predictions.iter().map(|&p| usize::from(p) == class);
+            let labels: Vec<u8> = labels.iter().zip(of_class).map(|(&l, own)| if own { l } else { 255 }).collect();
+            let want = evaluate(&scores, &labels).ok();
+            prop_assert_eq!(got.map(|m| (m.auroc, m.ap, m.fpr95)), want.map(|m| (m.auroc, m.ap, m.fpr95)));
+        }
+        prop_assert_eq!(ranking.into_total().evaluate().ok(), evaluate(&scores, &labels).ok());
     }
 
     #[test]
@@ -137,6 +167,31 @@ fn many_pixels_with_a_known_answer() {
     // 95 % of the positives are k >= 25000; normal pixels above 50001 are those from 50002 on.
     assert_eq!(metrics.fpr95, (500_000.0 - 25_001.0) / 500_000.0);
     assert_eq!(pixels.threshold_at_tpr(0.95).expect("has positives"), 50_001.0);
+}
+
+#[test]
+fn predictions_must_be_classes() {
+    let mut ranking = ClassRanking::new(2).expect("two classes");
+    assert!(ranking.add(&[0.0], &[0], &[2]).is_err());
+    assert!(ranking.add(&[0.0], &[0], &[0, 1]).is_err());
+    assert!(ranking.add(&[f32::NAN], &[0], &[0]).is_err());
+    assert!(ClassRanking::new(0).is_err() && ClassRanking::new(257).is_err());
+    assert!(ranking.merge(ClassRanking::new(3).expect("three classes")).is_err());
+    assert_eq!(ranking.auroc(), [None, None]);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    // Over several parts of the walk, with ties across their ends.
+    let scrambled = |i: u32| i.wrapping_mul(2_654_435_761) >> 7;
+    let scores: Vec<f32> = (0..600_000).map(|i| (scrambled(i) % 50_000) as f32 / 7.0).collect();
+    let labels: Vec<u8> = (0..600_000).map(|i| u8::from(scrambled(i + 9) % 3 == 0)).collect();
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| evaluate(&scores, &labels).expect("defined"))
+    };
+    let one = on(1);
+    assert_eq!((one, one), (on(2), on(5)));
 }
 
 #[cfg(feature = "files")]
