@@ -14,7 +14,7 @@ use std::time::Duration;
 use ndarray::ArrayView3;
 
 use crate::anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};
-use crate::cpu::CpuEngine;
+use crate::cpu::{CpuEngine, Output};
 #[cfg(feature = "cuda")]
 use crate::cuda::{CudaEngine, CudaOptions, RawStream};
 use crate::logits::{Logits, LogitsShape, Size};
@@ -265,12 +265,14 @@ impl Engine {
         let score = &mut host.score[..pixels];
         let prediction = &mut host.prediction[..pixels];
         let non_finite = &mut host.non_finite[..batch];
-        host.engine.submit(logits, size, ScoreMut::F32(score), prediction, non_finite)?;
+        let output = Output { score, narrow: None, prediction, non_finite };
+        host.engine.submit(logits, size, output)?;
+        let (score, prediction) = (&host.score[..pixels], &host.prediction[..pixels]);
         let dimensions = (batch, size.height, size.width);
         Ok(AnomalyMap {
             score: view(score, dimensions)?,
             prediction: view(prediction, dimensions)?,
-            non_finite,
+            non_finite: &host.non_finite[..batch],
         })
     }
 
@@ -294,7 +296,13 @@ impl Engine {
             }
         }
         let host = self.host()?;
-        host.engine.submit(logits, output.size, output.score, output.prediction, output.non_finite)
+        let AnomalyMapMut { size, score, prediction, non_finite } = output;
+        let (score, narrow) = match score {
+            ScoreMut::F32(score) => (score, None),
+            // The stages compute in float32: in the engine's own memory.
+            ScoreMut::F16(narrow) => (&mut host.score[..pixels], Some(narrow)),
+        };
+        host.engine.submit(logits, size, Output { score, narrow, prediction, non_finite })
     }
 
     /// The engine on the GPU, for the calls that come with its memory's addresses.

@@ -1,18 +1,20 @@
 //! Max logit and predicted class of a run of pixels whose logits are read where they lie.
 //!
-//! A run is short enough for its running maxima to stay in the first-level cache while the classes pass by, and long enough
+//! A run is short enough for its running maxima to stay near the processor while the classes pass by, and long enough
 //! for the memory's prefetchers to follow each class; several classes pass at once, so that the maxima are read and written
 //! less often. float16 and bfloat16 are compared as integers of the same order, twice as many to a vector as float32.
+//! Vectors are spelled out: whether the compiler finds them in plain loops changes with the number of classes that pass.
 //!
 //! A logit that is not finite makes the run fail: it is then done again pixel by pixel, by rules that know NaN.
 
 use half::{bf16, f16};
+use pulp::Simd;
 
 /// Pixels of a run.
-pub(super) const RUN: usize = 2048;
+pub(super) const RUN: usize = 8192;
 
 /// Classes that pass at once.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 6;
 
 /// Running maxima of one run.
 pub(super) struct Maxima {
@@ -31,7 +33,8 @@ impl Maxima {
 pub(super) trait Element: Copy + Send + Sync {
     /// Max logit and class of each pixel of a run of up to [`RUN`] pixels. `plane` gives the run of a class. False when a
     /// logit is not finite; the results mean nothing then.
-    fn maxima<'a>(
+    fn maxima<'a, S: Simd>(
+        simd: S,
         scratch: &mut Maxima,
         classes: usize,
         plane: impl Fn(usize) -> &'a [Self],
@@ -44,54 +47,77 @@ pub(super) trait Element: Copy + Send + Sync {
 
 impl Element for f32 {
     #[inline(always)]
-    fn maxima<'a>(
+    fn maxima<'a, S: Simd>(
+        simd: S,
         scratch: &mut Maxima,
         classes: usize,
         plane: impl Fn(usize) -> &'a [Self],
         value: &mut [f32],
         class: &mut [u8],
     ) -> bool {
-        let length = value.len();
-        let winners = &mut scratch.class[..length];
-        let mut magnitude = 0;
-        let first = &plane(0)[..length];
-        for (i, (value, winner)) in value.iter_mut().zip(&mut *winners).enumerate() {
-            (*value, *winner) = (first[i], 0);
-            magnitude = magnitude.max(first[i].to_bits() & 0x7fff_ffff);
-        }
+        let winners = &mut scratch.class[..value.len()];
+        value.copy_from_slice(plane(0));
+        winners.fill(0);
+        let mut finite = value.iter().fold(0.0, |sum, value| sum + (value - value)) == 0.0;
         let mut next = 1;
-        while next + TOGETHER <= classes {
-            let planes: [&[f32]; TOGETHER] = std::array::from_fn(|i| &plane(next + i)[..length]);
-            magnitude = magnitude.max(pass(planes, next as u32, value, winners));
-            next += TOGETHER;
-        }
-        for candidate in next..classes {
-            magnitude = magnitude.max(pass([&plane(candidate)[..length]], candidate as u32, value, winners));
+        while next < classes {
+            let together = (classes - next).min(TOGETHER);
+            let first = next as u32;
+            finite &= match together {
+                6 => pass::<S, 6>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+                5 => pass::<S, 5>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+                4 => pass::<S, 4>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+                3 => pass::<S, 3>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+                2 => pass::<S, 2>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+                _ => pass::<S, 1>(simd, [plane(next)], first, value, winners),
+            };
+            next += together;
         }
         class.iter_mut().zip(winners).for_each(|(class, winner)| *class = *winner as u8);
-        magnitude < f32::INFINITY.to_bits()
+        finite
     }
 }
 
-/// Lets the runs of `N` classes, the first of them `first`, pass by the maxima. Returns the largest magnitude's bits.
+/// Lets the runs of `N` classes, the first of them `first`, pass by the maxima. False when a logit is not finite.
 #[inline(always)]
-fn pass<const N: usize>(planes: [&[f32]; N], first: u32, value: &mut [f32], winners: &mut [u32]) -> u32 {
+fn pass<S: Simd, const N: usize>(
+    simd: S,
+    planes: [&[f32]; N],
+    first: u32,
+    value: &mut [f32],
+    winners: &mut [u32],
+) -> bool {
     let length = value.len();
-    let winners = &mut winners[..length];
-    let planes = planes.map(|plane| &plane[..length]);
-    let mut magnitude = 0;
-    for i in 0..length {
-        let (mut best, mut winner) = (value[i], winners[i]);
-        for (offset, plane) in planes.iter().enumerate() {
-            let candidate = plane[i];
-            magnitude = magnitude.max(candidate.to_bits() & 0x7fff_ffff);
-            let wins = candidate > best;
-            winner = if wins { first + offset as u32 } else { winner };
-            best = if wins { candidate } else { best };
+    let (values, value_tail) = S::as_mut_simd_f32s(value);
+    let (winners, winner_tail) = S::as_mut_simd_u32s(&mut winners[..length]);
+    let (vectors, tail) = (values.len(), length - value_tail.len());
+    let winners = &mut winners[..vectors];
+    let runs = planes.map(|plane| &S::as_simd_f32s(&plane[..length]).0[..vectors]);
+    let names: [S::u32s; N] = std::array::from_fn(|offset| simd.splat_u32s(first + offset as u32));
+    // Stays zero until a number comes whose difference from itself is none.
+    let mut broken = simd.splat_f32s(0.0);
+    for i in 0..vectors {
+        let (mut best, mut winner) = (values[i], winners[i]);
+        for (run, name) in runs.iter().zip(names) {
+            let candidate = run[i];
+            broken = simd.add_f32s(broken, simd.sub_f32s(candidate, candidate));
+            let wins = simd.greater_than_f32s(candidate, best);
+            winner = simd.select_u32s(wins, name, winner);
+            best = simd.select_f32s(wins, candidate, best);
         }
-        (value[i], winners[i]) = (best, winner);
+        (values[i], winners[i]) = (best, winner);
     }
-    magnitude
+    let mut broken = simd.reduce_sum_f32s(broken);
+    for (i, (best, winner)) in value_tail.iter_mut().zip(winner_tail).enumerate() {
+        for (offset, plane) in planes.iter().enumerate() {
+            let candidate = plane[tail + i];
+            broken += candidate - candidate;
+            if candidate > *best {
+                (*best, *winner) = (candidate, first + offset as u32);
+            }
+        }
+    }
+    broken == 0.0
 }
 
 /// Defines the maxima of a 16-bit float: its type, the bits of its infinity, and how its bits widen to float32.
@@ -99,7 +125,8 @@ macro_rules! narrow_element {
     ($float:ty, $infinity:literal, $widen:expr) => {
         impl Element for $float {
             #[inline(always)]
-            fn maxima<'a>(
+            fn maxima<'a, S: Simd>(
+                simd: S,
                 scratch: &mut Maxima,
                 classes: usize,
                 plane: impl Fn(usize) -> &'a [Self],
@@ -160,20 +187,24 @@ fn narrow_maxima<'a>(
     let length = class.len();
     let (keys, winners) = (&mut scratch.key[..length], &mut scratch.key_class[..length]);
     let mut magnitude = 0;
-    let first = &plane(0)[..length];
-    for (i, (key, winner)) in keys.iter_mut().zip(&mut *winners).enumerate() {
-        (*key, *winner) = (key_of(first[i]), 0);
-        magnitude = magnitude.max(first[i] & 0x7fff);
+    winners.fill(0);
+    for (key, &bits) in keys.iter_mut().zip(plane(0)) {
+        *key = key_of(bits);
+        magnitude = magnitude.max(bits & 0x7fff);
     }
     let mut next = 1;
-    while next + TOGETHER <= classes {
-        let planes: [&[u16]; TOGETHER] = std::array::from_fn(|i| &plane(next + i)[..length]);
-        magnitude = magnitude.max(pass_narrow(planes, next as u16, keys, winners));
-        next += TOGETHER;
-    }
-    for candidate in next..classes {
-        magnitude =
-            magnitude.max(pass_narrow([&plane(candidate)[..length]], candidate as u16, keys, winners));
+    while next < classes {
+        let together = (classes - next).min(TOGETHER);
+        let first = next as u16;
+        magnitude = magnitude.max(match together {
+            6 => pass_narrow::<6>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
+            5 => pass_narrow::<5>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
+            4 => pass_narrow::<4>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
+            3 => pass_narrow::<3>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
+            2 => pass_narrow::<2>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
+            _ => pass_narrow([plane(next)], first, keys, winners),
+        });
+        next += together;
     }
     class.iter_mut().zip(winners).for_each(|(class, winner)| *class = *winner as u8);
     magnitude < infinity

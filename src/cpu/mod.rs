@@ -2,15 +2,18 @@
 //!
 //! An image is cut into as many *lanes* as there is parallel work: contiguous rows, each with its own scratch memory,
 //! allocated once. Every stage runs all lanes and then the next stage begins, because a pixel of the next one needs
-//! its neighbours from the lanes beside it. Each stage's inner loops are plain Rust over slices, compiled for several
+//! its neighbours from the lanes beside it. Scores are written once, where the result will lie, and each later stage changes them
+//! in place: there are no other maps. Each stage's inner loops are plain Rust over slices, compiled for several
 //! instruction sets and chosen at run time (`pulp`). No fused multiply-add is used, so the result does not depend on
 //! the processor, the number of threads or lanes.
 //!
 //! What a lane does in a stage is a struct whose `call` is always inlined, and so is all that it calls: a closure would be
 //! compiled once, for the least of the instruction sets, and only called from code for the others.
 
+mod edges;
 mod exponential;
 mod maxima;
+mod rolling;
 pub(crate) mod sampling;
 mod smooth;
 mod standardize;
@@ -19,15 +22,17 @@ mod upsample;
 
 use std::time::Instant;
 
+use half::f16;
 use rayon::prelude::*;
 
-use crate::anomaly_map::ScoreMut;
 use crate::engine::{Capacity, StageTimings};
 use crate::logits::Logits;
 use crate::statistics::Standardization;
 use crate::{Params, Size};
+use edges::{Cut, Edges};
 use sampling::Sample;
 use smooth::Taps;
+use suppress::Iterations;
 
 /// Lanes for each thread: several, so that a thread that was held up does not hold up the stage.
 const LANES_PER_THREAD: usize = 4;
@@ -35,14 +40,8 @@ const LANES_PER_THREAD: usize = 4;
 /// Scratch memory of one lane.
 struct Lane {
     standardize: standardize::Scratch,
-    /// Of [`suppress::band`].
-    band: Vec<f32>,
-    /// One row of distances.
-    distance: Vec<u8>,
-    /// One row and the smoothing's reach on both sides.
-    padded: Vec<f32>,
-    /// One smoothed row.
-    smoothed: Vec<f32>,
+    suppress: Option<suppress::Scratch>,
+    smooth: Option<smooth::Scratch>,
     non_finite: u64,
 }
 
@@ -50,53 +49,57 @@ struct Lane {
 pub(crate) struct CpuEngine {
     params: Params,
     standardization: Option<Standardization>,
-    radii: Vec<u8>,
+    iterations: Option<Iterations>,
     taps: Option<Taps>,
     arch: pulp::Arch,
     lanes: Vec<Lane>,
     rows: Vec<Sample>,
     columns: Vec<Sample>,
-    standardized: Vec<f32>,
-    suppressed: Vec<f32>,
-    boundary: Vec<u8>,
-    distance: Vec<u8>,
+    /// Standardized rows for the suppression of the lanes beside them.
+    standardized: Edges,
+    /// Suppressed rows for the smoothing.
+    suppressed: Edges,
     timings: StageTimings,
+}
+
+/// Where an engine leaves its results: one image behind the other.
+pub(crate) struct Output<'a> {
+    /// Anomaly scores; scratch memory where `narrow` takes them.
+    pub score: &'a mut [f32],
+    /// Anomaly scores as float16, where they are wanted so.
+    pub narrow: Option<&'a mut [f16]>,
+    pub prediction: &'a mut [u8],
+    pub non_finite: &'a mut [u64],
 }
 
 impl CpuEngine {
     /// Allocates everything for images of up to `capacity`.
     pub(crate) fn new(params: Params, standardization: Option<Standardization>, capacity: Capacity) -> Self {
         let Size { height, width } = capacity.output;
-        let pixels = capacity.output.pixels();
-        let radii: Vec<u8> = params.suppression.map(|s| s.radii().collect()).unwrap_or_default();
+        let iterations = params.suppression.map(|s| Iterations::new(s, params.border_labels));
         let taps = params.smoothing.map(|smoothing| Taps {
             weights: smoothing.weights_f32().collect(),
             dilation: usize::from(smoothing.dilation()),
         });
-        let suppressed_pixels = if radii.is_empty() { 0 } else { pixels };
         let lane_count = (rayon::current_num_threads() * LANES_PER_THREAD).clamp(1, height);
-        let band = if radii.is_empty() { 0 } else { suppress::scratch_length(radii.len(), width) };
         let lane = || Lane {
             standardize: standardize::Scratch::new(capacity.classes, capacity.logits.width),
-            band: vec![0.0; band],
-            distance: vec![0; width],
-            padded: vec![0.0; width + 2 * taps.as_ref().map_or(0, Taps::reach)],
-            smoothed: vec![0.0; width],
+            suppress: iterations.as_ref().map(|iterations| suppress::Scratch::new(iterations, width)),
+            smooth: taps.as_ref().map(|taps| smooth::Scratch::new(taps, width)),
             non_finite: 0,
         };
+        let edges = |rows| Edges::new(lane_count, rows, width);
         Self {
             lanes: (0..lane_count).map(|_| lane()).collect(),
             rows: vec![Sample::default(); height],
             columns: vec![Sample::default(); width],
-            standardized: vec![0.0; pixels],
-            suppressed: vec![0.0; suppressed_pixels],
-            boundary: vec![0; suppressed_pixels],
-            distance: vec![0; suppressed_pixels],
+            standardized: edges(iterations.as_ref().map_or(0, Iterations::halo)),
+            suppressed: edges(taps.as_ref().map_or(0, Taps::reach)),
             arch: pulp::Arch::new(),
             timings: StageTimings::default(),
             params,
             standardization,
-            radii,
+            iterations,
             taps,
         }
     }
@@ -111,23 +114,15 @@ impl CpuEngine {
         &mut self,
         logits: &Logits<'_>,
         size: Size,
-        score: ScoreMut<'_>,
-        prediction: &mut [u8],
-        non_finite: &mut [u64],
+        output: Output<'_>,
     ) -> crate::Result<()> {
         // Called from outside the pool, each parallel loop would be handed over to it and waited for: this way the
         // whole batch is, once.
-        rayon::scope(|_| self.run(logits, size, score, prediction, non_finite))
+        rayon::scope(|_| self.run(logits, size, output))
     }
 
-    fn run(
-        &mut self,
-        logits: &Logits<'_>,
-        size: Size,
-        mut score: ScoreMut<'_>,
-        prediction: &mut [u8],
-        non_finite: &mut [u64],
-    ) -> crate::Result<()> {
+    fn run(&mut self, logits: &Logits<'_>, size: Size, output: Output<'_>) -> crate::Result<()> {
+        let Output { score, mut narrow, prediction, non_finite } = output;
         self.timings = StageTimings::default();
         let upsampled = logits.shape().size != size;
         if upsampled {
@@ -136,19 +131,19 @@ impl CpuEngine {
             sampling::fill(&mut self.columns[..size.width], source.width, self.params.align_corners);
         }
         let pixels = size.pixels();
-        let predictions = prediction.chunks_exact_mut(pixels);
-        for (n, (prediction, non_finite)) in predictions.zip(non_finite).enumerate() {
+        let least = least_rows(self.iterations.as_ref(), self.taps.as_ref());
+        let cut = Cut::new(size.height, self.lanes.len(), least);
+        let images = score.chunks_exact_mut(pixels).zip(prediction.chunks_exact_mut(pixels));
+        for (n, ((score, prediction), non_finite)) in images.zip(non_finite).enumerate() {
             let start = Instant::now();
-            *non_finite = self.standardize(&logits.image(n)?, size, upsampled, prediction);
+            *non_finite = self.standardize(&logits.image(n)?, size, cut, upsampled, score, prediction);
             self.timings.standardize += start.elapsed();
             let start = Instant::now();
-            self.suppress(size, prediction);
+            self.suppress(size, cut, score, prediction);
             self.timings.suppress += start.elapsed();
             let start = Instant::now();
-            match &mut score {
-                ScoreMut::F32(score) => self.smooth(size, &mut score[n * pixels..][..pixels]),
-                ScoreMut::F16(score) => self.smooth(size, &mut score[n * pixels..][..pixels]),
-            }
+            let narrow = narrow.as_mut().map(|narrow| &mut narrow[n * pixels..][..pixels]);
+            self.smooth(size, cut, score, narrow);
             self.timings.smooth += start.elapsed();
         }
         Ok(())
@@ -158,10 +153,12 @@ impl CpuEngine {
         &mut self,
         logits: &Logits<'_>,
         size: Size,
+        cut: Cut,
         upsampled: bool,
+        score: &mut [f32],
         prediction: &mut [u8],
     ) -> u64 {
-        let Self { arch, lanes, standardized, rows, columns, params, standardization, .. } = self;
+        let Self { arch, lanes, rows, columns, params, standardization, .. } = self;
         let task = standardize::Task {
             logits: *logits,
             upsampling: upsampled.then(|| (&rows[..size.height], &columns[..size.width])),
@@ -169,71 +166,69 @@ impl CpuEngine {
             non_finite: params.non_finite,
             standardization: standardization.as_ref(),
         };
-        let (width, lane_rows) = (size.width, lane_rows(size, lanes.len()));
-        let scores = standardized[..size.pixels()].par_chunks_mut(lane_rows * width);
-        let predictions = prediction.par_chunks_mut(lane_rows * width);
-        scores.zip(predictions).zip(&mut *lanes).enumerate().for_each(|(i, ((score, prediction), lane))| {
+        let (width, length) = (size.width, cut.rows * size.width);
+        let edges = if self.iterations.is_some() { &mut self.standardized } else { &mut self.suppressed };
+        let kept = edges.rows();
+        let outputs = score.par_chunks_mut(length).zip(prediction.par_chunks_mut(length));
+        let scratch = lanes.par_iter_mut().zip(edges.lanes_mut());
+        outputs.zip(scratch).enumerate().for_each(|(i, ((score, prediction), (lane, edges)))| {
             lane.standardize.forget();
-            let first = i * lane_rows;
-            let scratch = &mut lane.standardize;
+            let (first, scratch) = (i * cut.rows, &mut lane.standardize);
             let rows = standardize::Rows { task: &task, scratch, first, width, score, prediction };
             lane.non_finite = arch.dispatch(rows);
+            edges.keep(score, kept * width);
         });
-        lanes.iter().take(size.height.div_ceil(lane_rows)).map(|lane| lane.non_finite).sum()
+        lanes[..cut.lanes].iter().map(|lane| lane.non_finite).sum()
     }
 
-    fn suppress(&mut self, size: Size, prediction: &[u8]) {
-        let Some(suppression) = self.params.suppression else { return };
-        let Self { arch, lanes, standardized, suppressed, boundary, distance, params, radii, .. } = self;
-        let (width, pixels, lane_rows) = (size.width, size.pixels(), lane_rows(size, lanes.len()));
-        let (boundary, distance) = (&mut boundary[..pixels], &mut distance[..pixels]);
-        boundary.par_chunks_mut(lane_rows * width).enumerate().for_each(|(i, rows)| {
-            let (first, border) = (i * lane_rows, params.border_labels);
-            arch.dispatch(suppress::BoundaryRows { prediction, width, first, border, out: rows });
-        });
-        distance.par_chunks_mut(lane_rows * width).zip(&mut *lanes).enumerate().for_each(
-            |(i, (rows, lane))| {
-                let (first, reach) = (i * lane_rows, suppression.reach());
-                let scratch = &mut lane.distance;
-                arch.dispatch(suppress::DistanceRows { boundary, width, first, reach, scratch, out: rows });
-            },
-        );
-        let plane = suppress::Plane { score: &standardized[..pixels], distance, width };
-        let bands = suppressed[..pixels].par_chunks_mut(lane_rows * width).zip(&mut *lanes).enumerate();
-        bands.for_each(|(i, (rows, lane))| {
-            let first = i * lane_rows;
-            arch.dispatch(suppress::Bands { plane, first, radii, scratch: &mut lane.band, out: rows });
-        });
-    }
-
-    /// Smooths what the stages before have left and writes the anomaly score: the negated official score.
-    fn smooth<T: smooth::ScoreElement>(&mut self, size: Size, out: &mut [T]) {
-        let Self { arch, lanes, standardized, suppressed, params, taps, .. } = self;
-        let score = if params.suppression.is_some() { suppressed } else { standardized };
-        let score = &score[..size.pixels()];
-        let (width, lane_rows) = (size.width, lane_rows(size, lanes.len()));
-        let Some(taps) = taps else {
-            out.par_chunks_mut(lane_rows * width).zip(score.par_chunks(lane_rows * width)).for_each(
-                |(out, score)| out.iter_mut().zip(score).for_each(|(out, score)| *out = T::from_f32(-score)),
-            );
-            return;
-        };
-        out.par_chunks_mut(lane_rows * width).zip(&mut *lanes).enumerate().for_each(|(i, (rows, lane))| {
-            let Lane { padded, smoothed, .. } = lane;
-            arch.dispatch(smooth::Rows {
-                score,
+    fn suppress(&mut self, size: Size, cut: Cut, score: &mut [f32], prediction: &[u8]) {
+        let Self { arch, lanes, iterations, standardized, suppressed, .. } = self;
+        let (Some(iterations), standardized) = (iterations, &*standardized) else { return };
+        let (width, kept) = (size.width, suppressed.rows());
+        let scratch = lanes.par_iter_mut().zip(suppressed.lanes_mut());
+        let rows = score.par_chunks_mut(cut.rows * width);
+        rows.zip(scratch).enumerate().for_each(|(i, (score, (lane, edges)))| {
+            let Some(scratch) = &mut lane.suppress else { return };
+            let (above, below) = standardized.beside(i, cut, width);
+            let first = i * cut.rows;
+            arch.dispatch(suppress::Lane {
+                iterations,
+                prediction,
                 width,
-                first: i * lane_rows,
-                taps,
-                padded,
-                smoothed,
-                out: rows,
+                first,
+                above,
+                below,
+                scratch,
+                score: &mut *score,
             });
+            edges.keep(score, kept * width);
         });
+    }
+
+    /// Smooths what the stages before have left and turns it into the anomaly score: the negated official score.
+    fn smooth(&mut self, size: Size, cut: Cut, score: &mut [f32], narrow: Option<&mut [f16]>) {
+        let Self { arch, lanes, taps, suppressed, .. } = self;
+        let Size { height, width } = size;
+        let length = cut.rows * width;
+        let lane = |i: usize, lane: &mut Lane, score: &mut [f32], narrow: Option<&mut [f16]>| {
+            let (Some(taps), Some(scratch)) = (&*taps, &mut lane.smooth) else {
+                return arch.dispatch(smooth::Negation { score, narrow });
+            };
+            let (above, below) = suppressed.beside(i, cut, width);
+            let first = i * cut.rows;
+            arch.dispatch(smooth::Lane { taps, width, height, first, above, below, scratch, score, narrow });
+        };
+        let rows = score.par_chunks_mut(length).zip(lanes).enumerate();
+        match narrow {
+            None => rows.for_each(|(i, (score, scratch))| lane(i, scratch, score, None)),
+            Some(narrow) => rows
+                .zip(narrow.par_chunks_mut(length))
+                .for_each(|((i, (score, scratch)), narrow)| lane(i, scratch, score, Some(narrow))),
+        }
     }
 }
 
-/// Rows of each lane but the last.
-fn lane_rows(size: Size, lanes: usize) -> usize {
-    size.height.div_ceil(lanes)
+/// Rows that a lane must have so that the lanes beside it find all that they need in its copies.
+fn least_rows(iterations: Option<&Iterations>, taps: Option<&Taps>) -> usize {
+    iterations.map_or(0, Iterations::halo).max(taps.map_or(0, Taps::reach))
 }

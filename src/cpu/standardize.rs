@@ -12,7 +12,7 @@
 //! [`upsample`](super::upsample) rules most classes out instead.)
 
 use half::{bf16, f16};
-use pulp::NullaryFnOnce;
+use pulp::{Simd, WithSimd};
 
 use super::exponential::exp;
 use super::maxima::{self, Maxima, RUN};
@@ -126,6 +126,14 @@ pub(super) struct Task<'a> {
     pub standardization: Option<&'a Standardization>,
 }
 
+impl Task<'_> {
+    /// True where the winner alone is needed and neighbouring pixels of a class lie side by side.
+    #[inline(always)]
+    fn is_read_in_place(&self) -> bool {
+        self.upsampling.is_none() && self.logits.strides()[3] == 1 && self.score.is_the_winners()
+    }
+}
+
 /// Rows of an image from `first` on; tells how many of their pixels have a logit that is not finite.
 pub(super) struct Rows<'a> {
     pub task: &'a Task<'a>,
@@ -136,16 +144,20 @@ pub(super) struct Rows<'a> {
     pub prediction: &'a mut [u8],
 }
 
-impl NullaryFnOnce for Rows<'_> {
+impl WithSimd for Rows<'_> {
     type Output = u64;
 
     #[inline(always)]
-    fn call(self) -> u64 {
+    fn with_simd<S: Simd>(self, simd: S) -> u64 {
         let Self { task, scratch, first, width, score, prediction } = self;
+        if task.is_read_in_place() && task.logits.strides()[2] == width {
+            // Row follows row without a gap, as if they were one.
+            return in_place(simd, task, scratch, first, score, prediction);
+        }
         let rows = score.chunks_exact_mut(width).zip(prediction.chunks_exact_mut(width));
         let mut non_finite = 0;
         for (i, (score, prediction)) in rows.enumerate() {
-            non_finite += row(task, scratch, first + i, score, prediction);
+            non_finite += row(simd, task, scratch, first + i, score, prediction);
         }
         non_finite
     }
@@ -154,7 +166,14 @@ impl NullaryFnOnce for Rows<'_> {
 /// Scores output row `y`: writes the score (official sign) and prediction of each pixel, returns how many pixels
 /// have a logit that is not finite.
 #[inline(always)]
-fn row(task: &Task<'_>, scratch: &mut Scratch, y: usize, score: &mut [f32], prediction: &mut [u8]) -> u64 {
+fn row<S: Simd>(
+    simd: S,
+    task: &Task<'_>,
+    scratch: &mut Scratch,
+    y: usize,
+    score: &mut [f32],
+    prediction: &mut [u8],
+) -> u64 {
     if let Some((rows, columns)) = task.upsampling {
         let pays = task.score.is_the_winners() && columns.len() >= task.logits.shape().size.width;
         if pays && upsample::row(task, &mut scratch.upsample, rows[y], columns, score, prediction) {
@@ -166,19 +185,33 @@ fn row(task: &Task<'_>, scratch: &mut Scratch, y: usize, score: &mut [f32], pred
             LogitsData::BF16(data) => interpolate_rows(data, task, rows[y], &mut scratch.source_rows),
         }
     }
-    if task.upsampling.is_none() && task.logits.strides()[3] == 1 && task.score.is_the_winners() {
-        return match task.logits.data() {
-            LogitsData::F32(data) => runs(data, task, scratch, y, score, prediction),
-            LogitsData::F16(data) => runs(data, task, scratch, y, score, prediction),
-            LogitsData::BF16(data) => runs(data, task, scratch, y, score, prediction),
-        };
+    if task.is_read_in_place() {
+        return in_place(simd, task, scratch, y, score, prediction);
     }
     tiles(task, scratch, y, 0, score, prediction)
 }
 
-/// Scores a row in runs that are read where they lie.
+/// Scores a row, or several that lie one behind the other, from logits that are read where they lie.
 #[inline(always)]
-fn runs<T: Element>(
+fn in_place<S: Simd>(
+    simd: S,
+    task: &Task<'_>,
+    scratch: &mut Scratch,
+    y: usize,
+    score: &mut [f32],
+    prediction: &mut [u8],
+) -> u64 {
+    match task.logits.data() {
+        LogitsData::F32(data) => runs(simd, data, task, scratch, y, score, prediction),
+        LogitsData::F16(data) => runs(simd, data, task, scratch, y, score, prediction),
+        LogitsData::BF16(data) => runs(simd, data, task, scratch, y, score, prediction),
+    }
+}
+
+/// Scores pixels from the beginning of row `y` on, run by run.
+#[inline(always)]
+fn runs<T: Element, S: Simd>(
+    simd: S,
     data: &[T],
     task: &Task<'_>,
     scratch: &mut Scratch,
@@ -192,7 +225,7 @@ fn runs<T: Element>(
     for (i, (score, prediction)) in score.chunks_mut(RUN).zip(prediction.chunks_mut(RUN)).enumerate() {
         let (start, length) = (y * row_stride + i * RUN, score.len());
         let plane = |class: usize| &data[class * class_stride + start..][..length];
-        if T::maxima(&mut scratch.maxima, classes, plane, score, prediction) {
+        if T::maxima(simd, &mut scratch.maxima, classes, plane, score, prediction) {
             standardize_winners(task, score, prediction);
         } else {
             non_finite += tiles(task, scratch, y, i * RUN, score, prediction);
@@ -213,11 +246,26 @@ pub(super) fn standardize_winners(task: &Task<'_>, score: &mut [f32], prediction
         if differs == 0 {
             let (mean, deviation) = of(prediction[0]);
             score.iter_mut().for_each(|score| *score = (*score - mean) / deviation);
-        } else {
-            for (score, &class) in score.iter_mut().zip(prediction) {
-                let (mean, deviation) = of(class);
-                *score = (*score - mean) / deviation;
+            continue;
+        }
+        // Few classes meet here: each one's moments are laid out for its pixels, and all pixels are divided at once.
+        let (mut means, mut deviations) = ([0.0; NEIGHBOURS], [1.0; NEIGHBOURS]);
+        let mut next = 0;
+        let mut laid_out = [false; NEIGHBOURS];
+        while next < prediction.len() {
+            let class = prediction[next];
+            let (mean, deviation) = of(class);
+            let lanes = means.iter_mut().zip(&mut deviations).zip(&mut laid_out).zip(prediction);
+            for (((out_mean, out_deviation), laid_out), &of) in lanes {
+                let own = of == class;
+                *out_mean = if own { mean } else { *out_mean };
+                *out_deviation = if own { deviation } else { *out_deviation };
+                *laid_out |= own;
             }
+            next = laid_out.iter().position(|done| !done).unwrap_or(NEIGHBOURS);
+        }
+        for ((score, mean), deviation) in score.iter_mut().zip(means).zip(deviations) {
+            *score = (*score - mean) / deviation;
         }
     }
 }

@@ -1,89 +1,247 @@
 //! Stage 2: iterative boundary suppression (paper section 3.3, SPEC section 4).
 //!
-//! Three passes over row bands. `boundary_row` marks boundary pixels of the prediction. `distance_row` finds each
-//! pixel's L1 distance to the nearest of them, as far as the largest radius reaches: first down the columns, then
-//! along the row with steps of 1, 2, 4, ..., which cover every reach in logarithmically many vector operations.
-//! [`band`] then averages: it copies its rows and a halo of one row an iteration into scratch memory and runs all
-//! iterations there. An iteration writes only masked pixels and reads only unmasked ones, so it works in place
-//! and still sees nothing but the previous iteration's values.
+//! Each lane of rows is suppressed in place, in one sweep from its first row to its last. `boundary_row` marks boundary
+//! pixels of the prediction; `distance_row` finds each pixel's L1 distance to the nearest of them, as far as the largest radius
+//! reaches: first down the columns, then along the row with steps of 1, 2, 4, ..., which cover every reach in
+//! logarithmically many vector operations. The iterations follow these and each other at a distance of one row, so that the few
+//! rows at work stay in the nearest cache.
+//!
+//! An iteration writes only masked pixels and reads only unmasked ones: it sees nothing but the values before it, although it
+//! works in place. The row below, which it reads too, has seen the iterations before it, and no more. Rows beside the lane
+//! are copies from before the stage ([`Edges`](super::edges::Edges)), one an iteration, and are worked on as far as the lane needs.
 //!
 //! The official arithmetic multiplies masked positions by 0, and so does this one: it needs no branch. The product is 0
-//! unless the score is NaN or infinite: these spread to the pixels around them. A band that holds any is averaged from a
-//! copy of the previous iteration.
+//! unless the score is NaN or infinite: these spread to the pixels around them. Near a row that holds any, rows are kept as
+//! they were before an iteration, and that reads them there.
 
 use pulp::NullaryFnOnce;
 
-use crate::BorderLabels;
+use super::rolling::Rolling;
+use crate::{BorderLabels, Suppression};
 
 /// Distance of a pixel that no boundary is near.
 const FAR: u8 = u8::MAX;
 
-/// Rows that are averaged together in scratch memory.
-const BAND: usize = 32;
+/// Pixels of a row that are averaged together, if one of them is masked.
+const CHUNK: usize = 32;
 
-/// Rows of a boundary map from `first` on.
-pub(super) struct BoundaryRows<'a> {
+/// Columns of a row of weights: one more on either side, so that every pixel has its neighbours.
+fn pitch(width: usize) -> usize {
+    width + 2
+}
+
+/// The suppression's parameters, as a lane needs them.
+#[derive(Clone, Debug)]
+pub(super) struct Iterations {
+    /// Radius of the mask in each iteration.
+    pub radii: Vec<u8>,
+    /// The largest of them.
+    pub reach: u8,
+    pub border: BorderLabels,
+}
+
+impl Iterations {
+    pub(super) fn new(suppression: Suppression, border: BorderLabels) -> Self {
+        Self { radii: suppression.radii().collect(), reach: suppression.reach(), border }
+    }
+
+    /// Rows beside a lane that it needs as they were before the stage.
+    pub(super) fn halo(&self) -> usize {
+        self.radii.len()
+    }
+}
+
+/// Scratch memory of one lane.
+pub(super) struct Scratch {
+    boundary: Rolling<u8>,
+    distance: Rolling<u8>,
+    spread: Vec<u8>,
+    above: Vec<f32>,
+    below: Vec<f32>,
+    /// One an iteration.
+    iterations: Vec<Iteration>,
+}
+
+impl Scratch {
+    pub(super) fn new(iterations: &Iterations, width: usize) -> Self {
+        let halo = iterations.halo();
+        Self {
+            boundary: Rolling::new(2 * usize::from(iterations.reach) + 1, width),
+            distance: Rolling::new(halo + 3, width),
+            spread: vec![0; width],
+            above: vec![0.0; halo * width],
+            below: vec![0.0; halo * width],
+            iterations: iterations.radii.iter().map(|&radius| Iteration::new(radius, width)).collect(),
+        }
+    }
+}
+
+/// What an iteration keeps of the rows around the one that it is at.
+struct Iteration {
+    radius: u8,
+    /// 1 for unmasked pixels, 0 for masked ones.
+    weights: Rolling<f32>,
+    /// The row after the last one that has weights.
+    weighed: usize,
+    /// Rows as they were before this iteration, near scores that are not finite.
+    before: Rolling<f32>,
+    /// Which rows those are.
+    kept: [usize; 2],
+}
+
+impl Iteration {
+    fn new(radius: u8, width: usize) -> Self {
+        let (weights, before) = (Rolling::new(3, pitch(width)), Rolling::new(2, width));
+        Self { radius, weights, weighed: 0, before, kept: [usize::MAX; 2] }
+    }
+}
+
+/// A lane's rows, to be suppressed in place.
+pub(super) struct Lane<'a> {
+    pub iterations: &'a Iterations,
+    /// Of the whole image.
     pub prediction: &'a [u8],
     pub width: usize,
+    /// Image row of the lane's first.
     pub first: usize,
-    pub border: BorderLabels,
-    pub out: &'a mut [u8],
+    /// The rows above and below it as they were before the stage, one an iteration; none beyond the image.
+    pub above: &'a [f32],
+    pub below: &'a [f32],
+    pub scratch: &'a mut Scratch,
+    pub score: &'a mut [f32],
 }
 
-impl NullaryFnOnce for BoundaryRows<'_> {
+impl NullaryFnOnce for Lane<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        for (i, out) in self.out.chunks_exact_mut(self.width).enumerate() {
-            boundary_row(self.prediction, self.width, self.first + i, self.border, out);
+        let Self { iterations, prediction, width, first, above, below, scratch, score } = self;
+        let (height, end) = (prediction.len() / width, first + score.len() / width);
+        let Scratch { boundary, distance, spread, above: above_copy, below: below_copy, iterations: states } =
+            scratch;
+        let (above_copy, below_copy) = (&mut above_copy[..above.len()], &mut below_copy[..below.len()]);
+        above_copy.copy_from_slice(above);
+        below_copy.copy_from_slice(below);
+        let start = first - above.len() / width;
+        let stop = end + below.len() / width;
+        let mut rows = Rows { above: above_copy, own: score, below: below_copy, start, first, end, width };
+        let mut masks = Masks {
+            prediction,
+            width,
+            height,
+            border: iterations.border,
+            reach: iterations.reach,
+            boundary: Progress::new(boundary, start.saturating_sub(usize::from(iterations.reach))),
+            distance: Progress::new(distance, start),
+            spread,
+        };
+        for state in states.iter_mut() {
+            (state.weighed, state.kept) = (start, [usize::MAX; 2]);
+        }
+        let count = states.len();
+        let (mut seen, mut broken) = (start, None);
+        for newest in start..stop + count - 1 {
+            let below = (newest + 2).min(stop);
+            masks.advance(below);
+            while seen < below {
+                broken = if all_finite(rows.row(seen)) { broken } else { Some(seen) };
+                seen += 1;
+            }
+            for (i, state) in states.iter_mut().enumerate() {
+                // Rows beyond the lane that the iterations still to come will read.
+                let margin = count - 1 - i;
+                let Some(y) = newest.checked_sub(i) else { continue };
+                if y + margin < first || y < start || y >= (end + margin).min(stop) {
+                    continue;
+                }
+                let careful = broken.is_some_and(|broken| broken + 1 + count >= y);
+                state.average(y, height, &masks, &mut rows, careful);
+            }
         }
     }
 }
 
-/// Rows of a distance map from `first` on.
-pub(super) struct DistanceRows<'a> {
-    pub boundary: &'a [u8],
-    pub width: usize,
-    pub first: usize,
-    pub reach: u8,
-    /// One row.
-    pub scratch: &'a mut [u8],
-    pub out: &'a mut [u8],
+/// The rows that a lane works on.
+struct Rows<'a> {
+    above: &'a mut [f32],
+    own: &'a mut [f32],
+    below: &'a mut [f32],
+    /// Image row of the first one above, of the lane's first, and after its last.
+    start: usize,
+    first: usize,
+    end: usize,
+    width: usize,
 }
 
-impl NullaryFnOnce for DistanceRows<'_> {
-    type Output = ();
+impl Rows<'_> {
+    #[inline(always)]
+    fn row(&self, y: usize) -> &[f32] {
+        let (rows, at) = match y {
+            y if y < self.first => (&*self.above, y - self.start),
+            y if y < self.end => (&*self.own, y - self.first),
+            y => (&*self.below, y - self.end),
+        };
+        &rows[at * self.width..][..self.width]
+    }
 
     #[inline(always)]
-    fn call(self) {
-        let Self { boundary, width, first, reach, scratch, out } = self;
-        for (i, out) in out.chunks_exact_mut(width).enumerate() {
-            distance_row(boundary, width, first + i, reach, scratch, out);
-        }
+    fn row_mut(&mut self, y: usize) -> &mut [f32] {
+        let (rows, at) = match y {
+            y if y < self.first => (&mut *self.above, y - self.start),
+            y if y < self.end => (&mut *self.own, y - self.first),
+            y => (&mut *self.below, y - self.end),
+        };
+        &mut rows[at * self.width..][..self.width]
     }
 }
 
-/// Suppressed rows from `first` on, a band at a time.
-pub(super) struct Bands<'a> {
-    pub plane: Plane<'a>,
-    pub first: usize,
-    pub radii: &'a [u8],
-    /// Of [`scratch_length`].
-    pub scratch: &'a mut [f32],
-    pub out: &'a mut [f32],
+/// Rows that are filled one after the other.
+struct Progress<'a> {
+    rows: &'a mut Rolling<u8>,
+    /// The row after the last one that is filled.
+    done: usize,
 }
 
-impl NullaryFnOnce for Bands<'_> {
-    type Output = ();
+impl<'a> Progress<'a> {
+    fn new(rows: &'a mut Rolling<u8>, start: usize) -> Self {
+        Self { rows, done: start }
+    }
+}
+
+/// Boundaries and distances around the rows that the iterations are at.
+struct Masks<'a> {
+    prediction: &'a [u8],
+    width: usize,
+    height: usize,
+    border: BorderLabels,
+    reach: u8,
+    boundary: Progress<'a>,
+    distance: Progress<'a>,
+    spread: &'a mut [u8],
+}
+
+impl Masks<'_> {
+    /// Distances of all rows before `end`.
+    #[inline(always)]
+    fn advance(&mut self, end: usize) {
+        let Self { prediction, width, height, border, reach, boundary, distance, spread } = self;
+        while distance.done < end {
+            let y = distance.done;
+            while boundary.done < (y + usize::from(*reach) + 1).min(*height) {
+                let out = boundary.rows.row_mut(boundary.done, *width);
+                boundary_row(prediction, *width, boundary.done, *border, out);
+                boundary.done += 1;
+            }
+            let out = distance.rows.row_mut(y, *width);
+            distance_row(boundary.rows, (*width, *height), y, *reach, spread, out);
+            distance.done += 1;
+        }
+    }
 
     #[inline(always)]
-    fn call(self) {
-        let Self { plane, first, radii, scratch, out } = self;
-        for (i, out) in out.chunks_mut(BAND * plane.width).enumerate() {
-            let first = first + i * BAND;
-            band(plane, first..first + out.len() / plane.width, radii, scratch, out);
-        }
+    fn row(&self, y: usize) -> &[u8] {
+        self.distance.rows.row(y, self.width)
     }
 }
 
@@ -133,15 +291,21 @@ fn boundary_interior(above: &[u8], own: &[u8], below: &[u8], out: &mut [u8]) {
 
 /// L1 distance of each pixel of row `y` to the nearest boundary pixel: exact up to `reach`, above it beyond.
 #[inline(always)]
-fn distance_row(boundary: &[u8], width: usize, y: usize, reach: u8, scratch: &mut [u8], out: &mut [u8]) {
-    let height = boundary.len() / width;
+fn distance_row(
+    boundary: &Rolling<u8>,
+    (width, height): (usize, usize),
+    y: usize,
+    reach: u8,
+    scratch: &mut [u8],
+    out: &mut [u8],
+) {
     let scratch = &mut scratch[..width];
-    out.copy_from_slice(&boundary[y * width..][..width]);
+    out.copy_from_slice(boundary.row(y, width));
     let first = y.saturating_sub(usize::from(reach));
     let last = (y + usize::from(reach)).min(height - 1);
     for near in (first..=last).filter(|&near| near != y) {
         let distance = near.abs_diff(y) as u8;
-        for (out, &mark) in out.iter_mut().zip(&boundary[near * width..][..width]) {
+        for (out, &mark) in out.iter_mut().zip(boundary.row(near, width)) {
             *out = (*out).min(mark.max(distance));
         }
     }
@@ -171,73 +335,72 @@ fn spread(row: &[u8], step: usize, out: &mut [u8]) {
     }
 }
 
-/// A plane of scores with the distances of its pixels.
-#[derive(Clone, Copy)]
-pub(super) struct Plane<'a> {
-    pub score: &'a [f32],
-    pub distance: &'a [u8],
-    pub width: usize,
-}
-
-/// Pixels of a row that are averaged together, if one of them is masked.
-const CHUNK: usize = 32;
-
-/// Columns of a row in scratch memory: one more on either side, so that every pixel has its neighbours.
-fn pitch(width: usize) -> usize {
-    width + 2
-}
-
-/// Scratch memory that [`band`] needs for `iterations`: the band with its halo, twice, and three rows of weights.
-pub(super) fn scratch_length(iterations: usize, width: usize) -> usize {
-    (2 * (BAND + 2 * iterations) + 3) * pitch(width)
-}
-
-/// Runs all iterations for the image rows `rows`, at most [`BAND`] of them, and writes them to `out`. `radii` are the masks'
-/// radii, one an iteration; `scratch` is of [`scratch_length`].
-#[inline(always)]
-fn band(plane: Plane<'_>, rows: std::ops::Range<usize>, radii: &[u8], scratch: &mut [f32], out: &mut [f32]) {
-    let width = plane.width;
-    let height = plane.score.len() / width;
-    let halo = radii.len();
-    let first = rows.start.saturating_sub(halo);
-    let last = (rows.end + halo).min(height);
-    let (weights, scratch) = scratch.split_at_mut(3 * pitch(width));
-    let (current, previous) = scratch.split_at_mut(scratch.len() / 2);
-    let length = (last - first) * pitch(width);
-    let (current, previous) = (&mut current[..length], &mut previous[..length]);
-    let mut finite = true;
-    for (y, row) in (first..last).zip(current.chunks_exact_mut(pitch(width))) {
-        let from = &plane.score[y * width..][..width];
-        row[1..=width].copy_from_slice(from);
-        pad(row);
-        finite &= all_finite(from);
-    }
-    for (i, &radius) in radii.iter().enumerate() {
-        if !finite {
-            previous.copy_from_slice(current);
+impl Iteration {
+    /// Averages the masked pixels of row `y`. `careful` where a score that is not finite may be near.
+    #[inline(always)]
+    fn average(&mut self, y: usize, height: usize, masks: &Masks<'_>, rows: &mut Rows<'_>, careful: bool) {
+        let Self { radius, weights, weighed, before, kept } = self;
+        let (mask, width) = (masks.row(y), masks.width);
+        if !reaches(mask, *radius) {
+            return;
         }
-        // Rows that the iterations still to come will read.
-        let margin = halo - 1 - i;
-        let (start, end) = (rows.start.saturating_sub(margin), (rows.end + margin).min(height));
-        let mut weighted = start.saturating_sub(1)..start.saturating_sub(1);
-        for y in start..end {
-            let mask = &plane.distance[y * width..][..width];
-            if !reaches(mask, radius) {
+        let window = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
+        for y in (*weighed).max(window[0])..=window[2] {
+            weigh(masks.row(y), *radius, weights.row_mut(y, pitch(width)));
+        }
+        *weighed = window[2] + 1;
+        if careful {
+            before.row_mut(y, width).copy_from_slice(rows.row(y));
+            kept[y % 2] = y;
+        }
+        let [above, own, below] = window;
+        let weights = [
+            weights.row(above, pitch(width)),
+            weights.row(own, pitch(width)),
+            weights.row(below, pitch(width)),
+        ];
+        let length = CHUNK.min(width);
+        for x in (0..width).step_by(CHUNK) {
+            // The last chunk overlaps the one before: doing masked pixels twice changes nothing, for they do not count.
+            let x = x.min(width - length);
+            let mask = &mask[x..x + length];
+            if !reaches(mask, *radius) {
                 continue;
             }
-            let window = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
-            weighted.start = weighted.start.max(window[0]);
-            for y in weighted.end.max(window[0])..=window[2] {
-                let mask = &plane.distance[y * width..][..width];
-                weigh(mask, radius, &mut weights[y % 3 * pitch(width)..][..pitch(width)]);
-            }
-            weighted.end = window[2] + 1;
-            let from = if finite { None } else { Some(&*previous) };
-            average_row(Window { window, first, width, mask, radius }, weights, current, from);
+            let unchanged = |y: usize| if kept[y % 2] == y { before.row(y, width) } else { rows.row(y) };
+            let scores = [unchanged(above), unchanged(own), unchanged(below)];
+            let (sum, count) = if x > 0 && x + length < width {
+                sums(
+                    [&scores[0][x - 1..], &scores[1][x - 1..], &scores[2][x - 1..]],
+                    [&weights[0][x..], &weights[1][x..], &weights[2][x..]],
+                )
+            } else {
+                let [a, b, c] = scores;
+                let [u, v, w] = weights;
+                sums(
+                    [&padded(a, x, length), &padded(b, x, length), &padded(c, x, length)],
+                    [&beginning(u, x), &beginning(v, x), &beginning(w, x)],
+                )
+            };
+            replace(&mut rows.row_mut(y)[x..x + length], mask, *radius, (&sum, &count));
         }
     }
-    for (out, y) in out.chunks_exact_mut(width).zip(rows) {
-        out.copy_from_slice(&current[(y - first) * pitch(width) + 1..][..width]);
+}
+
+/// Writes the means of masked pixels that have unmasked neighbours.
+#[inline(always)]
+fn replace(out: &mut [f32], mask: &[u8], radius: u8, (sum, count): (&[f32; CHUNK], &[f32; CHUNK])) {
+    if let (Some(out), Some(mask)) = (out.first_chunk_mut::<CHUNK>(), mask.first_chunk::<CHUNK>()) {
+        for i in 0..CHUNK {
+            let mean = sum[i] / count[i];
+            out[i] = if (mask[i] <= radius) & (count[i] > 0.0) { mean } else { out[i] };
+        }
+        return;
+    }
+    for (((out, &distance), sum), &count) in out.iter_mut().zip(mask).zip(sum).zip(count) {
+        if distance <= radius && count > 0.0 {
+            *out = sum / count;
+        }
     }
 }
 
@@ -247,99 +410,54 @@ fn all_finite(values: &[f32]) -> bool {
     largest < f32::INFINITY.to_bits()
 }
 
-/// Repeats the outermost pixels of a row beyond the image: a pixel at the border counts for the missing neighbour too.
-#[inline(always)]
-fn pad(row: &mut [f32]) {
-    let last = row.len() - 1;
-    row[0] = row[1];
-    row[last] = row[last - 1];
-}
-
 /// Whether a pixel of these is within the radius.
 #[inline(always)]
 fn reaches(distance: &[u8], radius: u8) -> bool {
     distance.iter().fold(FAR, |least, &distance| least.min(distance)) <= radius
 }
 
-/// 1 for unmasked pixels, 0 for masked ones.
+/// 1 for unmasked pixels, 0 for masked ones; the outermost ones again beyond the image, where they count for the missing
+/// neighbours too.
 #[inline(always)]
 fn weigh(distance: &[u8], radius: u8, out: &mut [f32]) {
     for (out, &distance) in out[1..].iter_mut().zip(distance) {
         *out = f32::from(u8::from(distance > radius));
     }
-    pad(out);
+    let last = out.len() - 1;
+    out[0] = out[1];
+    out[last] = out[last - 1];
 }
 
-/// One row of an iteration.
-#[derive(Clone, Copy)]
-struct Window<'a> {
-    /// Image rows above, at and below it, within the image.
-    window: [usize; 3],
-    /// Image row of the scratch memory's first.
-    first: usize,
-    width: usize,
-    /// Distances of its pixels.
-    mask: &'a [u8],
-    radius: u8,
-}
-
-/// Averages the masked pixels of a row in place. The sum runs over all nine positions in row order, masked ones times 0: these
-/// add nothing, unless they are not finite. `previous` holds the scores before the iteration where some are not; else in-place
-/// will do, since an iteration changes masked pixels alone.
+/// `length` scores from column `x` on with a neighbour on either side, the outermost ones again beyond the image.
 #[inline(always)]
-fn average_row(row: Window<'_>, weights: &[f32], current: &mut [f32], previous: Option<&[f32]>) {
-    let Window { window, first, width, mask, radius } = row;
-    let pitch = pitch(width);
-    let own = (window[1] - first) * pitch;
-    for x in (0..width).step_by(CHUNK) {
-        // The last chunk overlaps the one before: doing masked pixels twice changes nothing, for they do not count.
-        let x = x.min(width.saturating_sub(CHUNK));
-        let length = CHUNK.min(width);
-        if !reaches(&mask[x..x + length], radius) {
-            continue;
-        }
-        let scores = previous.unwrap_or(current);
-        let rows = window.map(|y| (&scores[(y - first) * pitch + x..], &weights[y % 3 * pitch + x..]));
-        let (sum, count) = if length == CHUNK { sums_of_chunk(rows) } else { sums_of_few(rows, length) };
-        let out = &mut current[own + 1 + x..][..length];
-        for (i, (out, &distance)) in out.iter_mut().zip(&mask[x..x + length]).enumerate() {
-            let mean = sum[i] / count[i];
-            *out = if distance <= radius && count[i] > 0.0 { mean } else { *out };
-        }
+fn padded(row: &[f32], x: usize, length: usize) -> [f32; CHUNK + 2] {
+    let mut out = [0.0; CHUNK + 2];
+    for (i, out) in out[..length + 2].iter_mut().enumerate() {
+        *out = row[(x + i).saturating_sub(1).min(row.len() - 1)];
     }
-    pad(&mut current[own..own + pitch]);
+    out
 }
 
-/// Scores and weights of the three rows of a window, from a chunk's left neighbour on.
-type Rows<'a> = [(&'a [f32], &'a [f32]); 3];
-
-/// Weighted sums, and sums of weights, over the 3x3 windows of a whole chunk.
+/// As many weights from `x` on, and zeros where they are fewer.
 #[inline(always)]
-fn sums_of_chunk(rows: Rows<'_>) -> ([f32; CHUNK], [f32; CHUNK]) {
+fn beginning(weights: &[f32], x: usize) -> [f32; CHUNK + 2] {
+    let mut out = [0.0; CHUNK + 2];
+    out.iter_mut().zip(&weights[x..]).for_each(|(out, weight)| *out = *weight);
+    out
+}
+
+/// Weighted sums, and sums of weights, over the 3x3 windows of a chunk, in row order. `scores` and `weights` begin with the
+/// chunk's left neighbours. Masked pixels times 0 add nothing, unless they are not finite.
+#[inline(always)]
+fn sums(scores: [&[f32]; 3], weights: [&[f32]; 3]) -> ([f32; CHUNK], [f32; CHUNK]) {
     let (mut sum, mut count) = ([0.0; CHUNK], [0.0; CHUNK]);
-    for (scores, weights) in rows {
+    for (scores, weights) in scores.iter().zip(weights) {
         for dx in 0..3 {
             let chunks = (scores[dx..].first_chunk::<CHUNK>(), weights[dx..].first_chunk::<CHUNK>());
             let (Some(scores), Some(weights)) = chunks else { continue };
             for i in 0..CHUNK {
                 sum[i] += scores[i] * weights[i];
                 count[i] += weights[i];
-            }
-        }
-    }
-    (sum, count)
-}
-
-/// The same in an image that is narrower than a chunk.
-#[inline(always)]
-fn sums_of_few(rows: Rows<'_>, length: usize) -> ([f32; CHUNK], [f32; CHUNK]) {
-    let (mut sum, mut count) = ([0.0; CHUNK], [0.0; CHUNK]);
-    for (scores, weights) in rows {
-        for dx in 0..3 {
-            let pairs = scores[dx..dx + length].iter().zip(&weights[dx..dx + length]);
-            for ((sum, count), (score, weight)) in sum.iter_mut().zip(&mut count).zip(pairs) {
-                *sum += score * weight;
-                *count += weight;
             }
         }
     }
