@@ -65,7 +65,7 @@ impl StoredType {
     /// Bytes of one element; `None` where several elements share a byte.
     pub fn bytes(self) -> Option<usize> {
         let bits = self.0.bitsize();
-        (bits % 8 == 0).then_some(bits / 8)
+        bits.is_multiple_of(8).then_some(bits / 8)
     }
 
     /// Its name in a `.safetensors` file.
