@@ -10,7 +10,9 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use sml::Error;
-use sml::torch::{Backbone, DabNet, DabNetBackbone, DabNetConfig, load_weights, serialize_weights};
+use sml::torch::{
+    Backbone, DabNet, DabNetBackbone, DabNetConfig, InputFormat, Precision, load_weights, serialize_weights,
+};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
@@ -52,8 +54,13 @@ fn published_weights_do_not_fit_the_narrow_network() {
     let Some(weights) = data::path("models/dabnet_cityscapes.safetensors") else { return };
     let error =
         DabNetBackbone::from_file(&DabNetConfig::demo(), &weights, Device::Cpu).unwrap_err().to_string();
-    assert!(error.contains("dabnet_cityscapes.safetensors: tensor "), "{error}");
-    assert!(error.contains("expected F32 with shape"), "{error}");
+    assert!(
+        error.contains("dabnet_cityscapes.safetensors: its parameters are not those of dabnet"),
+        "{error}"
+    );
+    assert!(error.contains("of another shape"), "{error}");
+    // Every one of them is named, not the first alone.
+    assert!(error.matches(" is float32 ").count() > 50, "{error}");
 }
 
 fn small() -> DabNetConfig {
@@ -166,7 +173,7 @@ fn assert_refused(bytes: &[u8], parts: &[&str]) {
 #[test]
 fn a_missing_tensor_is_named() {
     let bytes = changed_weights(|tensors| drop(tensors.remove("bn_prelu_3.bn.bias")));
-    assert_refused(&bytes, &["tensor bn_prelu_3.bn.bias is missing", "float32 with shape [19]"]);
+    assert_refused(&bytes, &["1 missing (bn_prelu_3.bn.bias [19])"]);
 }
 
 #[test]
@@ -174,7 +181,7 @@ fn a_superfluous_tensor_is_named() {
     let bytes = changed_weights(|tensors| {
         tensors.insert("extra.weight".to_owned(), (Dtype::F32, vec![1], vec![0; 4]));
     });
-    assert_refused(&bytes, &["tensor extra.weight is superfluous"]);
+    assert_refused(&bytes, &["1 unexpected (extra.weight)"]);
 }
 
 #[test]
@@ -183,17 +190,67 @@ fn a_tensor_of_another_shape_is_named() {
         let tensor = tensors.get_mut("classifier.0.conv.weight").unwrap();
         tensor.1 = vec![19 * 19, 1, 1, 1];
     });
-    let parts = ["classifier.0.conv.weight is F32 with shape [361, 1, 1, 1]", "shape [19, 19, 1, 1]"];
-    assert_refused(&bytes, &parts);
+    let part = "(classifier.0.conv.weight is float32 [361, 1, 1, 1], not [19, 19, 1, 1])";
+    assert_refused(&bytes, &[part]);
 }
 
 #[test]
 fn a_tensor_of_another_type_is_named() {
     let bytes = changed_weights(|tensors| {
         let tensor = tensors.get_mut("bn_prelu_3.bn.bias").unwrap();
-        *tensor = (Dtype::F16, vec![19], vec![0; 38]);
+        *tensor = (Dtype::I32, vec![19], vec![0; 76]);
     });
-    assert_refused(&bytes, &["bn_prelu_3.bn.bias is F16", "F32"]);
+    assert_refused(&bytes, &["bn_prelu_3.bn.bias is int32"]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_named_at_once() {
+    let bytes = changed_weights(|tensors| {
+        tensors.remove("bn_prelu_3.bn.bias");
+        tensors.remove("bn_prelu_3.bn.weight");
+        tensors.insert("extra.weight".to_owned(), (Dtype::F32, vec![1], vec![0; 4]));
+        tensors.insert("other.weight".to_owned(), (Dtype::F32, vec![1], vec![0; 4]));
+        tensors.get_mut("classifier.0.conv.weight").unwrap().1 = vec![19, 19, 1];
+    });
+    assert_refused(
+        &bytes,
+        &[
+            "2 missing (bn_prelu_3.bn.bias [19], bn_prelu_3.bn.weight [19])",
+            "2 unexpected (extra.weight, other.weight)",
+            "1 of another shape or type (classifier.0.conv.weight",
+        ],
+    );
+}
+
+#[test]
+fn narrow_weights_are_widened() {
+    let bytes = changed_weights(|tensors| {
+        let tensor = tensors.get_mut("bn_prelu_3.bn.bias").unwrap();
+        *tensor = (Dtype::F16, vec![19], [0x00, 0x3e].repeat(19));
+    });
+    let (variables, _) = network(&small());
+    load_weights(&variables, &bytes, Path::new("w.safetensors")).unwrap();
+    let bias = &variables.variables()["bn_prelu_3.bn.bias"];
+    assert_eq!((bias.kind(), bias.double_value(&[3])), (Kind::Float, 1.5));
+}
+
+#[test]
+fn half_the_width_gives_nearly_the_same_logits() {
+    let bytes = changed_weights(|_| ());
+    let network =
+        || DabNetBackbone::from_bytes(&small(), &bytes, Path::new("w.safetensors"), Device::Cpu).unwrap();
+    let input = Tensor::randn([1, 3, 32, 64], (Kind::Float, Device::Cpu));
+    let wide = network().forward(&input).unwrap();
+    for (precision, channels_last, tolerance) in
+        [(Precision::F32, true, 1e-5), (Precision::F16, false, 2e-2), (Precision::Bf16, true, 2e-1)]
+    {
+        let network = network().with_input_format(InputFormat { precision, channels_last }).unwrap();
+        let logits = network.forward(&input).unwrap();
+        assert_eq!(logits.kind(), precision.kind());
+        let difference = (logits.to_kind(Kind::Float) - &wide).abs().max().double_value(&[]);
+        let largest = wide.abs().max().double_value(&[]);
+        assert!(difference <= tolerance * largest, "{precision}: {difference} of {largest}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! [`Error::Io`](crate::Error::Io) that names the file, what it holds and what was expected.
 
 mod arrays;
+mod checkpoint;
 mod npy;
 mod npy_header;
 mod npz;
@@ -17,9 +18,11 @@ mod pickle_stream;
 mod picture_list;
 mod pictures;
 mod safetensors;
+mod safetensors_checkpoint;
 mod whole_file;
 
 pub use arrays::LogitsFile;
+pub use checkpoint::{Checkpoint, CheckpointFormat, StoredTensor, StoredType};
 pub use npy::{NpyElement, read_npy_vector, write_npy};
 pub use official_statistics::{read_class_vector, read_official};
 #[cfg(feature = "cli")]
@@ -28,4 +31,5 @@ pub use pictures::{
     PictureSource, ScoreScale, decode_labels, decode_picture, read_labels, read_picture, write_grey_png,
     write_rgb_png, write_score_png,
 };
+pub use safetensors_checkpoint::write_safetensors;
 pub use whole_file::{prepare_folder, read_at_most, write_whole};

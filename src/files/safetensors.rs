@@ -39,7 +39,11 @@ pub(super) fn read(path: &Path, wanted: Option<&str>) -> Result<(Option<String>,
 }
 
 /// Reads and checks the header; tells where the data begins.
-fn read_header(place: Place<'_>, file: &mut impl Read, size: u64) -> Result<(Metadata, u64)> {
+pub(super) fn read_header(
+    place: Place<'_>,
+    file: &mut (impl Read + ?Sized),
+    size: u64,
+) -> Result<(Metadata, u64)> {
     const WHOLE: &str = "a whole .safetensors file";
     if size < LENGTH_BYTES {
         return Err(place.error(format!("is only {size} bytes long"), WHOLE));

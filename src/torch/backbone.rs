@@ -3,8 +3,8 @@
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use super::{Preprocessing, torch_error};
-use crate::{Error, Result};
+use super::{InputFormat, Preprocessing, torch_error};
+use crate::{Error, Result, Size};
 
 /// A segmentation network with its preprocessing and the facts that post-processing needs.
 ///
@@ -29,10 +29,17 @@ pub trait Backbone {
     /// What the network expects of its input.
     fn preprocessing(&self) -> &Preprocessing;
 
+    /// Element type and memory layout that the network takes its input in. [`forward`](Self::forward) brings any input to
+    /// it; what prepares pictures can make it so in the first place.
+    fn input_format(&self) -> InputFormat {
+        InputFormat::default()
+    }
+
     /// SHA-256 of the weights' file, in lower-case hexadecimal, for the provenance of statistics.
     fn digest(&self) -> &str;
 
-    /// The bare forward pass, without gradient and in evaluation mode: N x 3 x H x W in, N x C x h x w out.
+    /// The bare forward pass, without gradient and in evaluation mode: N x 3 x H x W in the network's
+    /// [`input_format`](Self::input_format) in, N x C x h x w out.
     ///
     /// # Errors
     /// [`Error::Torch`] when libtorch fails, [`Error::Shape`] when the network cannot take the input.
@@ -53,9 +60,30 @@ pub trait Backbone {
     /// rank 4 with one channel a class name and of the stated stride; [`Error::Torch`] when libtorch fails.
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         check_input(input, self.device())?;
-        let logits = tch::no_grad(|| self.logits(input))?;
+        let converted = self.input_format().convert(input).map_err(torch_error("convert the input"))?;
+        let logits = tch::no_grad(|| self.logits(&converted))?;
         check_logits(&logits, input, self.class_names().len(), self.output_stride())?;
         Ok(logits)
+    }
+
+    /// Forward passes that are slower than all later ones of the same size: cuDNN tries its algorithms in the first.
+    fn slow_passes(&self) -> usize {
+        1
+    }
+
+    /// Spends the [slow passes](Self::slow_passes) on zeros of the given input size, so that the first real frame is as fast
+    /// as any. Worth its time before a loop of frames, not before a single one.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn warm_up(&self, input: Size) -> Result<()> {
+        let shape = [1, 3, input.height as i64, input.width as i64];
+        let zeros = Tensor::f_zeros(shape, (self.input_format().precision.kind(), self.device()))
+            .map_err(torch_error("make an input of zeros"))?;
+        for _ in 0..self.slow_passes() {
+            drop(self.forward(&zeros)?);
+        }
+        Ok(())
     }
 }
 

@@ -1,17 +1,25 @@
 //! Backbones on libtorch, and its tensors as the engine's logits and results.
 //!
-//! A [`Backbone`] turns a picture into logits at the network's own resolution: [`DabNetBackbone`] is DABNet written in
-//! tch, with weights from `.safetensors`; [`TorchScriptBackbone`] runs any TorchScript module that a sidecar describes.
+//! A [`Backbone`] turns a picture into logits at the network's own resolution: [`DeepLabBackbone`] and
+//! [`DabNetBackbone`] are networks written in tch, with weights from a checkpoint; [`TorchScriptBackbone`] runs any
+//! TorchScript module that a sidecar describes.
 //! Every call into libtorch is a fallible one, so that an exception in C++ becomes [`Error::Torch`], never a panic.
 
 mod backbone;
+mod convolution;
 #[cfg(feature = "cuda")]
 mod cuda_stream;
 mod dabnet;
 mod dabnet_backbone;
+mod deeplab;
+mod deeplab_backbone;
+mod execution;
+mod formula;
 mod interop;
 pub mod libtorch;
+mod parameters;
 mod preprocessing;
+mod resnet;
 mod sidecar;
 mod tensor_view;
 mod torchscript;
@@ -22,13 +30,18 @@ pub use backbone::Backbone;
 pub use cuda_stream::{StreamGuard, current_stream};
 pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
+pub use deeplab::{DeepLab, DeepLabConfig};
+pub use deeplab_backbone::DeepLabBackbone;
+pub use execution::{Execution, InputFormat, Precision, convolution_settings};
+pub use formula::{Formula, formula_weights};
 pub(crate) use interop::OwnTensors;
 pub use interop::{AnomalyTensors, HostAnomalyMap, OutputTensors, borrow_logits};
 pub use libtorch::choose_device;
 pub use preprocessing::{ChannelOrder, Preprocessing};
+pub use resnet::{Depth, OutputStride};
 pub use sidecar::Sidecar;
 pub use torchscript::TorchScriptBackbone;
-pub use weights::{load_weights, serialize_weights, sha256_hex};
+pub use weights::{load_checkpoint, load_weights, serialize_weights, sha256_hex};
 
 use tch::TchError;
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tch::{CModule, Device, IValue, Tensor};
 
+use super::execution::{InputFormat, Precision, prepare_device};
 use super::{Backbone, Preprocessing, Sidecar, sha256_hex, telling_line, torch_error};
 use crate::{Error, Result};
 
@@ -22,6 +23,7 @@ pub struct TorchScriptBackbone {
     sidecar: Sidecar,
     preprocessing: Preprocessing,
     digest: String,
+    input_format: InputFormat,
 }
 
 impl TorchScriptBackbone {
@@ -42,6 +44,8 @@ impl TorchScriptBackbone {
             )
         })?;
         module.f_set_eval().map_err(torch_error("put the module into evaluation mode"))?;
+        prepare_device(device);
+        let input_format = InputFormat { precision: precision(&module)?, channels_last: false };
         Ok(Self {
             name: file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned(),
             module,
@@ -49,7 +53,16 @@ impl TorchScriptBackbone {
             preprocessing: sidecar.preprocessing(),
             sidecar,
             digest: sha256_hex(&bytes),
+            input_format,
         })
+    }
+
+    /// The same module, given its input with the channels of a pixel side by side: the layout then goes through the module
+    /// as far as its operations keep it.
+    #[must_use]
+    pub fn with_channels_last(mut self, channels_last: bool) -> Self {
+        self.input_format.channels_last = channels_last;
+        self
     }
 }
 
@@ -78,6 +91,10 @@ impl Backbone for TorchScriptBackbone {
         &self.preprocessing
     }
 
+    fn input_format(&self) -> InputFormat {
+        self.input_format
+    }
+
     fn digest(&self) -> &str {
         &self.digest
     }
@@ -94,6 +111,25 @@ impl Backbone for TorchScriptBackbone {
             expected: "a tensor, a tuple or list that holds one, or a dictionary with \"out\"".to_owned(),
         })
     }
+}
+
+/// The element type that most of a module's parameters have, float32 for a module without any.
+fn precision(module: &CModule) -> Result<Precision> {
+    let parameters = module.named_parameters().map_err(torch_error("list the module's parameters"))?;
+    let mut elements = [0_usize; 3];
+    let all = [Precision::F32, Precision::F16, Precision::Bf16];
+    for (_, parameter) in parameters {
+        let kind = parameter.f_kind().map_err(torch_error("tell the type of the module's parameters"))?;
+        if let Some(index) = all.iter().position(|precision| precision.kind() == kind) {
+            elements[index] += parameter.numel();
+        }
+    }
+    let most = elements.iter().max().copied().unwrap_or(0);
+    Ok(all
+        .into_iter()
+        .zip(elements)
+        .find(|&(_, count)| count == most)
+        .map_or_else(Default::default, |(p, _)| p))
 }
 
 /// The logits among what a module returns: the tensor itself, the first one of a tuple or list, the entry "out" of a

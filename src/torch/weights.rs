@@ -1,86 +1,51 @@
-//! Weights of a [`VarStore`](tch::nn::VarStore) from and to `.safetensors` bytes.
+//! Weights of a [`VarStore`](tch::nn::VarStore) from checkpoints, and to `.safetensors` bytes.
 //!
-//! Bytes rather than a file name, so that weights embedded in a program and weights on disk take one path. Everything
-//! is checked before the first variable is written: a refused file leaves the network as it was.
+//! Everything is checked before the first variable is written: a refused checkpoint leaves the network as it was.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensorError, SafeTensors};
 use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
+use super::parameters::Parameters;
 use super::torch_error;
+use crate::files::Checkpoint;
 use crate::{Error, Result};
 
-/// PyTorch counts training batches in a buffer of this name beside every batch norm; no forward pass reads it.
-const BATCH_COUNTER: &str = "num_batches_tracked";
-
-/// Copies the float32 tensors of a `.safetensors` file into the variables of the same names.
+/// Copies the tensors of a checkpoint's `bytes` into the variables of the same names; as [`load_checkpoint`].
 ///
-/// `bytes` is the whole file; `origin` names it in errors (for embedded weights any telling name will do). Tensors whose
-/// name ends in `num_batches_tracked` are passed over.
+/// Bytes serve weights that are embedded in a program; `origin` names them in errors.
 ///
 /// # Errors
-/// [`Error::File`] when the bytes are truncated or not a `.safetensors` file, when a tensor is missing, superfluous, of
-/// another shape or not float32. [`Error::Torch`] when a copy to the variable's device fails.
+/// Those of [`Checkpoint::from_bytes`] and [`load_checkpoint`].
 pub fn load_weights(variables: &VarStore, bytes: &[u8], origin: &Path) -> Result<()> {
-    let file =
-        SafeTensors::deserialize(bytes).map_err(|error| not_safetensors(origin, bytes.len(), &error))?;
+    load_checkpoint(variables, "this network", &mut Checkpoint::from_bytes(bytes, origin)?)
+}
+
+/// Copies the tensors of a checkpoint into the variables of the same names; `network` names these in errors.
+///
+/// Elements may be float64, float32, float16 or bfloat16. Tensors whose name ends in `num_batches_tracked` are passed over.
+///
+/// # Errors
+/// [`Error::File`] that lists every tensor which is missing, unexpected, of another shape or not of floating point; those
+/// of [`Checkpoint::read`]; [`Error::Torch`] when a copy to the variable's device fails.
+pub fn load_checkpoint(variables: &VarStore, network: &str, checkpoint: &mut Checkpoint<'_>) -> Result<()> {
     let variables: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
-    for (name, _) in file.iter() {
-        if !variables.contains_key(name) && !name.ends_with(BATCH_COUNTER) {
-            let known = variables.len();
-            return Err(Error::file(
-                origin,
-                format!("tensor {name} is superfluous"),
-                format!("only the {known} tensors that this network has"),
-            ));
-        }
-    }
+    let mut parameters = Parameters::from(checkpoint);
     let mut copies = Vec::with_capacity(variables.len());
     for (name, variable) in variables {
-        copies.push((tensor_for(&file, &name, &variable, origin)?, name, variable));
+        copies.push((parameters.take(&name, &variable.size())?, name, variable));
     }
+    parameters.finish(network, &[])?;
     for (tensor, name, mut variable) in copies {
         tch::no_grad(|| variable.f_copy_(&tensor))
             .map_err(torch_error(format!("copy the weights {name}")))?;
     }
     Ok(())
-}
-
-/// The tensor `name` of the file, checked against the variable that it is meant for.
-fn tensor_for(file: &SafeTensors<'_>, name: &str, variable: &Tensor, origin: &Path) -> Result<Tensor> {
-    let size = variable.size();
-    let view = file.tensor(name).map_err(|_| {
-        Error::file(origin, format!("tensor {name} is missing"), format!("it in float32 with shape {size:?}"))
-    })?;
-    let given: Vec<i64> = view.shape().iter().map(|&side| i64::try_from(side).unwrap_or(i64::MAX)).collect();
-    if view.dtype() != Dtype::F32 || given != size {
-        return Err(Error::file(
-            origin,
-            format!("tensor {name} is {:?} with shape {given:?}", view.dtype()),
-            format!("F32 with shape {size:?}"),
-        ));
-    }
-    Tensor::f_from_data_size(view.data(), &size, Kind::Float)
-        .map_err(torch_error(format!("read the weights {name}")))
-}
-
-fn not_safetensors(origin: &Path, length: usize, error: &SafeTensorError) -> Error {
-    let problem = match error {
-        SafeTensorError::InvalidHeaderLength
-        | SafeTensorError::MetadataIncompleteBuffer
-        | SafeTensorError::HeaderTooSmall => {
-            format!(
-                "{length} bytes are not what its header declares ({error}): it is cut short or no .safetensors file"
-            )
-        }
-        _ => format!("not a .safetensors file ({error})"),
-    };
-    Error::file(origin, problem, "a whole .safetensors file")
 }
 
 /// All variables as the bytes of a float32 `.safetensors` file, with `note` as its only metadata entry.

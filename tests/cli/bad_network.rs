@@ -33,12 +33,12 @@ fn weights_belong_to_dabnet() {
     run(&folder, &["--weights", "w.safetensors"]).refused(&[
         "--weights",
         "--model demo",
-        "--model dabnet only",
+        "--model dabnet or deeplabv3plus-… only",
     ]);
     run(&folder, &["--model", "net.pt", "--weights", "w.safetensors"]).refused(&[
         "--weights",
         "--model net.pt",
-        "--model dabnet only",
+        "--model dabnet or deeplabv3plus-… only",
     ]);
     let dabnet = |weights: &str| run(&folder, &["--model", "dabnet", "--weights", weights]);
     dabnet("absent.safetensors").failed(&["absent.safetensors", "cannot read"]);
