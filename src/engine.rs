@@ -19,7 +19,7 @@ use crate::cpu::{CpuEngine, Output};
 use crate::cuda::{CudaEngine, CudaOptions, RawStream};
 use crate::logits::{Logits, LogitsShape, Size};
 use crate::statistics::{ClassStatistics, Standardization};
-use crate::{Error, Params, Result};
+use crate::{Error, InstructionSet, Params, Result};
 
 /// Where an engine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -165,8 +165,9 @@ impl HostBackend {
     fn new(params: Params, standardization: Option<Standardization>, capacity: Capacity) -> Result<Self> {
         check_memory(capacity)?;
         let pixels = capacity.batch * capacity.output.pixels();
+        let arch = InstructionSet::chosen()?.arch().unwrap_or(pulp::Arch::Scalar);
         Ok(Self {
-            engine: CpuEngine::new(params, standardization, capacity),
+            engine: CpuEngine::new(params, standardization, capacity, arch),
             score: vec![0.0; pixels],
             prediction: vec![0; pixels],
             non_finite: vec![0; capacity.batch],

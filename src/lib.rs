@@ -57,6 +57,7 @@ mod error;
 pub mod evaluation;
 #[cfg(feature = "files")]
 pub mod files;
+mod instruction_set;
 #[cfg(any(feature = "torch", feature = "cuda"))]
 mod loaded_library;
 mod logits;
@@ -75,6 +76,7 @@ pub use anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};
 pub use device::{ComputeCapability, DeviceRequest, Gpu};
 pub use engine::{Capacity, Device, Engine, StageTimings, Warning};
 pub use error::{Error, Result};
+pub use instruction_set::InstructionSet;
 pub use logits::{ElementType, Layout, Logits, LogitsData, LogitsShape, Size};
 pub use metrics::ScoreHistogram;
 pub use operating_points::{OperatingPoint, OperatingPoints};

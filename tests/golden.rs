@@ -5,6 +5,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
 mod data;
+mod instruction_sets;
 
 use data::golden::{Case, Golden, assert_close};
 use half::{bf16, f16};
@@ -180,4 +181,9 @@ fn statistics_agree_with_the_official_script() {
             assert!(close(moments.variance, variance[class]), "{} class {class}: {moments:?}", case.id());
         }
     });
+}
+
+#[test]
+fn on_every_instruction_set() {
+    instruction_sets::run_again("on_every_instruction_set");
 }

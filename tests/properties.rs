@@ -1,8 +1,9 @@
 //! Properties of the CPU engine on random inputs: it agrees with the float64 reference, and its result depends on
 //! nothing but the image and the parameters.
-#![allow(clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
 mod frames;
+mod instruction_sets;
 
 use frames::{Frame, LONGEST, frames, has_near_ties};
 use half::{bf16, f16};
@@ -152,4 +153,9 @@ proptest! {
         prop_assert_eq!(score, rounded);
         prop_assert_eq!((classes, counts), (prediction, non_finite));
     }
+}
+
+#[test]
+fn on_every_instruction_set() {
+    instruction_sets::run_again("on_every_instruction_set");
 }

@@ -126,7 +126,7 @@ macro_rules! narrow_element {
         impl Element for $float {
             #[inline(always)]
             fn maxima<'a, S: Simd>(
-                simd: S,
+                _simd: S,
                 scratch: &mut Maxima,
                 classes: usize,
                 plane: impl Fn(usize) -> &'a [Self],

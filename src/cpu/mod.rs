@@ -73,8 +73,13 @@ pub(crate) struct Output<'a> {
 }
 
 impl CpuEngine {
-    /// Allocates everything for images of up to `capacity`.
-    pub(crate) fn new(params: Params, standardization: Option<Standardization>, capacity: Capacity) -> Self {
+    /// Allocates everything for images of up to `capacity`, to be computed with the vectors of `arch`.
+    pub(crate) fn new(
+        params: Params,
+        standardization: Option<Standardization>,
+        capacity: Capacity,
+        arch: pulp::Arch,
+    ) -> Self {
         let Size { height, width } = capacity.output;
         let iterations = params.suppression.map(|s| Iterations::new(s, params.border_labels));
         let taps = params.smoothing.map(|smoothing| Taps {
@@ -95,7 +100,7 @@ impl CpuEngine {
             columns: vec![Sample::default(); width],
             standardized: edges(iterations.as_ref().map_or(0, Iterations::halo)),
             suppressed: edges(taps.as_ref().map_or(0, Taps::reach)),
-            arch: pulp::Arch::new(),
+            arch,
             timings: StageTimings::default(),
             params,
             standardization,
