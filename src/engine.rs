@@ -103,9 +103,8 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Memory that an engine takes for a pixel of its results, about: two float maps of the stages, the score, and bytes
-/// for prediction, boundary and distance.
-const BYTES_PER_PIXEL: usize = 16;
+/// Of the result: a float32 score and a class. What else an engine needs does not grow with the number of rows.
+const BYTES_PER_PIXEL: usize = 5;
 
 /// Turns logits into anomaly maps.
 ///

@@ -2,7 +2,8 @@
 //!
 //! Counted is what the threads of the engine's pool allocate, and no other: the test program's own threads may do as
 //! they like meanwhile. Inside a rayon pool the count is exactly 0. A call from outside the pool hands its work over
-//! through rayon's queue, which grows by a block for every 63 calls; that one is bounded.
+//! through rayon's queue, which grows by a block for every 63 calls; that one is bounded. And its promise to need little
+//! memory: the most that its construction holds is known.
 #![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 #![allow(clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
@@ -22,37 +23,48 @@ thread_local! {
     /// Where this thread's allocations are counted. Constant and without a destructor, so that reading it allocates
     /// nothing itself.
     static COUNTER: Cell<Option<&'static AtomicUsize>> = const { Cell::new(None) };
+
+    /// Bytes that this thread has asked for and not given back, and the most that they ever were.
+    static BYTES: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
 struct CountingAllocator;
 
-fn count() {
+fn count(bytes: usize) {
+    hold(bytes as isize);
     if let Some(counter) = COUNTER.get() {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+fn hold(bytes: isize) {
+    let (now, most) = BYTES.get();
+    BYTES.set((now + bytes, most.max(now + bytes)));
+}
+
 // SAFETY: every call is handed on to the system's allocator as it came; counting touches an atomic number only.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller keeps `GlobalAlloc::alloc`'s contract, which is the same there.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: MemoryLayout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: MemoryLayout, size: usize) -> *mut u8 {
-        count();
+        hold(-(layout.size() as isize));
+        count(size);
         // SAFETY: as above; `memory` came from the system's allocator, as all that this one gives out.
         unsafe { System.realloc(memory, layout, size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: MemoryLayout) {
+        hold(-(layout.size() as isize));
         // SAFETY: as above.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -221,4 +233,31 @@ fn frames_from_outside_the_pool_cost_rayon_a_block_of_its_queue_now_and_then() {
     let calls = 2 * 5 * FRAMES;
     assert!(allocations > 0, "the count does not see rayon's blocks");
     assert!(allocations <= 1 + calls / 63, "{allocations} allocations in {calls} calls");
+}
+
+#[test]
+fn an_engine_needs_little_memory_beyond_its_result() {
+    const MEGABYTE: usize = 1_000_000;
+    let output = Size::new(1024, 2048);
+    let statistics = ClassStatistics::from_vectors(&[1.0; 19], &[1.0; 19], Default::default()).unwrap();
+    for stride in [1, 4, 8] {
+        for threads in [1, 2, 4] {
+            let capacity =
+                Capacity { batch: 1, classes: 19, logits: Size::new(1024 / stride, 2048 / stride), output };
+            let (pool, _) = counted_pool(threads);
+            let bytes = pool.install(|| {
+                BYTES.set((0, 0));
+                let engine =
+                    Engine::new(Device::Cpu, Params::default(), Some(&statistics), capacity).unwrap();
+                black_box(&engine);
+                BYTES.get().1 as usize
+            });
+            let result = output.pixels() * 5;
+            println!("1/{stride}, {threads} threads: {} kB beyond the result", (bytes - result) / 1000);
+            assert!(
+                bytes - result < (4 + threads) * MEGABYTE,
+                "1/{stride}, {threads} threads: {bytes} bytes"
+            );
+        }
+    }
 }

@@ -45,6 +45,11 @@ impl Edges {
         Self { lanes: (0..lanes).map(|_| ends()).collect(), rows }
     }
 
+    /// Lanes that there is memory for.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// Rows that are kept at either end.
     pub(super) fn rows(&self) -> usize {
         self.rows

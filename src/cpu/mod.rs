@@ -1,6 +1,6 @@
 //! The engine on the CPU: the three stages over bands of image rows, in parallel.
 //!
-//! An image is cut into as many *lanes* as there is parallel work: contiguous rows, each with its own scratch memory,
+//! An image is cut into *lanes* of contiguous rows, a few for each thread; threads have scratch memory of their own,
 //! allocated once. Every stage runs all lanes and then the next stage begins, because a pixel of the next one needs
 //! its neighbours from the lanes beside it. Scores are written once, where the result will lie, and each later stage changes them
 //! in place: there are no other maps. Each stage's inner loops are plain Rust over slices, compiled for several
@@ -20,6 +20,8 @@ mod standardize;
 mod suppress;
 mod upsample;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use half::f16;
@@ -37,12 +39,14 @@ use suppress::Iterations;
 /// Lanes for each thread: several, so that a thread that was held up does not hold up the stage.
 const LANES_PER_THREAD: usize = 4;
 
-/// Scratch memory of one lane.
-struct Lane {
+/// More lanes than this only where there are more threads: each keeps copies of its first and last rows.
+const ENOUGH_LANES: usize = 8;
+
+/// Scratch memory of one thread.
+struct Scratch {
     standardize: standardize::Scratch,
     suppress: Option<suppress::Scratch>,
     smooth: Option<smooth::Scratch>,
-    non_finite: u64,
 }
 
 /// The CPU's half of [`crate::Engine`]. Inputs are checked before they come here.
@@ -52,7 +56,8 @@ pub(crate) struct CpuEngine {
     iterations: Option<Iterations>,
     taps: Option<Taps>,
     arch: pulp::Arch,
-    lanes: Vec<Lane>,
+    /// One a thread. A thread that works on a lane holds its own; of more threads than were expected, some wait for each other.
+    scratch: Vec<Mutex<Scratch>>,
     rows: Vec<Sample>,
     columns: Vec<Sample>,
     /// Standardized rows for the suppression of the lanes beside them.
@@ -86,16 +91,16 @@ impl CpuEngine {
             weights: smoothing.weights_f32().collect(),
             dilation: usize::from(smoothing.dilation()),
         });
-        let lane_count = (rayon::current_num_threads() * LANES_PER_THREAD).clamp(1, height);
-        let lane = || Lane {
+        let threads = rayon::current_num_threads();
+        let lanes = (threads * LANES_PER_THREAD).min(threads.max(ENOUGH_LANES)).clamp(1, height);
+        let scratch = || Scratch {
             standardize: standardize::Scratch::new(capacity.classes, capacity.logits.width),
             suppress: iterations.as_ref().map(|iterations| suppress::Scratch::new(iterations, width)),
             smooth: taps.as_ref().map(|taps| smooth::Scratch::new(taps, width)),
-            non_finite: 0,
         };
-        let edges = |rows| Edges::new(lane_count, rows, width);
+        let edges = |rows| Edges::new(lanes, rows, width);
         Self {
-            lanes: (0..lane_count).map(|_| lane()).collect(),
+            scratch: (0..threads).map(|_| Mutex::new(scratch())).collect(),
             rows: vec![Sample::default(); height],
             columns: vec![Sample::default(); width],
             standardized: edges(iterations.as_ref().map_or(0, Iterations::halo)),
@@ -137,7 +142,7 @@ impl CpuEngine {
         }
         let pixels = size.pixels();
         let least = least_rows(self.iterations.as_ref(), self.taps.as_ref());
-        let cut = Cut::new(size.height, self.lanes.len(), least);
+        let cut = Cut::new(size.height, self.standardized.lanes(), least);
         let images = score.chunks_exact_mut(pixels).zip(prediction.chunks_exact_mut(pixels));
         for (n, ((score, prediction), non_finite)) in images.zip(non_finite).enumerate() {
             let start = Instant::now();
@@ -163,7 +168,7 @@ impl CpuEngine {
         score: &mut [f32],
         prediction: &mut [u8],
     ) -> u64 {
-        let Self { arch, lanes, rows, columns, params, standardization, .. } = self;
+        let Self { arch, scratch, rows, columns, params, standardization, .. } = self;
         let task = standardize::Task {
             logits: *logits,
             upsampling: upsampled.then(|| (&rows[..size.height], &columns[..size.width])),
@@ -174,26 +179,25 @@ impl CpuEngine {
         let (width, length) = (size.width, cut.rows * size.width);
         let edges = if self.iterations.is_some() { &mut self.standardized } else { &mut self.suppressed };
         let kept = edges.rows();
+        let non_finite = AtomicU64::new(0);
         let outputs = score.par_chunks_mut(length).zip(prediction.par_chunks_mut(length));
-        let scratch = lanes.par_iter_mut().zip(edges.lanes_mut());
-        outputs.zip(scratch).enumerate().for_each(|(i, ((score, prediction), (lane, edges)))| {
-            lane.standardize.forget();
-            let (first, scratch) = (i * cut.rows, &mut lane.standardize);
+        outputs.zip(edges.lanes_mut()).enumerate().for_each(|(i, ((score, prediction), edges))| {
+            let (first, scratch) = (i * cut.rows, &mut own(scratch).standardize);
+            scratch.forget();
             let rows = standardize::Rows { task: &task, scratch, first, width, score, prediction };
-            lane.non_finite = arch.dispatch(rows);
+            non_finite.fetch_add(arch.dispatch(rows), Ordering::Relaxed);
             edges.keep(score, kept * width);
         });
-        lanes[..cut.lanes].iter().map(|lane| lane.non_finite).sum()
+        non_finite.into_inner()
     }
 
     fn suppress(&mut self, size: Size, cut: Cut, score: &mut [f32], prediction: &[u8]) {
-        let Self { arch, lanes, iterations, standardized, suppressed, .. } = self;
+        let Self { arch, scratch, iterations, standardized, suppressed, .. } = self;
         let (Some(iterations), standardized) = (iterations, &*standardized) else { return };
         let (width, kept) = (size.width, suppressed.rows());
-        let scratch = lanes.par_iter_mut().zip(suppressed.lanes_mut());
         let rows = score.par_chunks_mut(cut.rows * width);
-        rows.zip(scratch).enumerate().for_each(|(i, (score, (lane, edges)))| {
-            let Some(scratch) = &mut lane.suppress else { return };
+        rows.zip(suppressed.lanes_mut()).enumerate().for_each(|(i, (score, edges))| {
+            let Some(scratch) = &mut own(scratch).suppress else { return };
             let (above, below) = standardized.beside(i, cut, width);
             let first = i * cut.rows;
             arch.dispatch(suppress::Lane {
@@ -212,25 +216,31 @@ impl CpuEngine {
 
     /// Smooths what the stages before have left and turns it into the anomaly score: the negated official score.
     fn smooth(&mut self, size: Size, cut: Cut, score: &mut [f32], narrow: Option<&mut [f16]>) {
-        let Self { arch, lanes, taps, suppressed, .. } = self;
+        let Self { arch, scratch, taps, suppressed, .. } = self;
         let Size { height, width } = size;
         let length = cut.rows * width;
-        let lane = |i: usize, lane: &mut Lane, score: &mut [f32], narrow: Option<&mut [f16]>| {
-            let (Some(taps), Some(scratch)) = (&*taps, &mut lane.smooth) else {
+        let lane = |i: usize, score: &mut [f32], narrow: Option<&mut [f16]>| {
+            let (Some(taps), Some(scratch)) = (&*taps, &mut own(scratch).smooth) else {
                 return arch.dispatch(smooth::Negation { score, narrow });
             };
             let (above, below) = suppressed.beside(i, cut, width);
             let first = i * cut.rows;
             arch.dispatch(smooth::Lane { taps, width, height, first, above, below, scratch, score, narrow });
         };
-        let rows = score.par_chunks_mut(length).zip(lanes).enumerate();
+        let rows = score.par_chunks_mut(length).enumerate();
         match narrow {
-            None => rows.for_each(|(i, (score, scratch))| lane(i, scratch, score, None)),
+            None => rows.for_each(|(i, score)| lane(i, score, None)),
             Some(narrow) => rows
                 .zip(narrow.par_chunks_mut(length))
-                .for_each(|((i, (score, scratch)), narrow)| lane(i, scratch, score, Some(narrow))),
+                .for_each(|((i, score), narrow)| lane(i, score, Some(narrow))),
         }
     }
+}
+
+/// The scratch memory of the thread at work. What a panicking thread has left in it harms nobody: every stage begins anew.
+fn own(scratch: &[Mutex<Scratch>]) -> MutexGuard<'_, Scratch> {
+    let thread = rayon::current_thread_index().unwrap_or_default();
+    scratch[thread % scratch.len()].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Rows that a lane must have so that the lanes beside it find all that they need in its copies.
