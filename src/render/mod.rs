@@ -10,27 +10,49 @@
 //! * [`color_bar`]: a scale with numbers beside any of these;
 //! * [`mask`]: unexpected pixels in white;
 //! * [`montage`](fn@montage): pictures side by side with captions;
+//! * [`PaperFigure`]: photographs beside the masks of each method;
+//! * [`curves`](fn@curves): ROC and precision-recall curves as SVG and as a picture;
+//! * [`class_histograms`](fn@class_histograms): how scores are distributed in each class, likewise;
 //! * [`report`]: a web page of scenes with a table of metrics;
+//! * [`evaluation_report`](fn@evaluation_report): a web page of a whole evaluation, in one file;
 //! * [`table`]: the table as text.
 
+mod canvas;
+mod class_histograms;
+mod class_scores;
 pub mod color_bar;
 pub mod colormap;
+mod curves;
+mod evaluation_report;
+mod figure;
+mod html;
+mod marker;
 pub mod mask;
+mod metric_definitions;
 mod montage;
 mod overlay;
 pub mod palette;
+mod paper_figure;
 pub mod report;
+mod report_picture;
 pub mod table;
 mod text;
 
 use image::{ImageBuffer, Pixel};
 use ndarray::ArrayView2;
 
+pub use class_histograms::{ClassPanel, class_histograms};
+pub use class_scores::{ClassScoreHistograms, ClassScores, ScoreCounts};
 pub use color_bar::with_color_bar;
 pub use colormap::{ScoreRange, heat_map};
+pub use curves::{Curve, curves};
+pub use evaluation_report::{ReportPictures, ReportScene, evaluation_report};
+pub use figure::Figure;
 pub use montage::{Panel, montage};
 pub use overlay::overlay;
 pub use palette::colorize;
+pub use paper_figure::PaperFigure;
+pub use report_picture::ReportPicture;
 
 use crate::{Error, Result};
 

@@ -3,14 +3,13 @@
 //! Pictures are linked by paths relative to the page, so that page and pictures can be moved, zipped or served
 //! together. Colours follow the reader's light or dark setting.
 
+use super::html::{self, Cell, escape, paragraph};
 use super::table::{METRICS_HEADS, MetricsRow, best_cells, metrics_cells, percent};
 use crate::cityscapes::Class;
 
 /// Said on every page whose scenes this repository drew.
 pub const SYNTHETIC_SCENES: &str = "These scenes are synthetic: a program drew them, and the network was trained on \
      such drawings alone. The numbers describe these drawings; they say nothing about real streets.";
-
-const STYLE: &str = include_str!("report.css");
 
 /// What the page shows, in its order. Texts are plain: they are escaped here. Empty parts are left out.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,22 +53,10 @@ pub struct Picture {
 impl Report {
     /// The page, as UTF-8 HTML.
     pub fn to_html(&self) -> String {
-        let title = escape(&self.title);
+        let notes: String = self.notes.iter().map(|note| paragraph(" class=\"note\"", note)).collect();
         let scenes: String = self.scenes.iter().map(scene).collect();
-        let head = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
-             <style>\n{STYLE}</style>\n</head>\n"
-        );
-        let body = [
-            format!("<header>\n<h1>{title}</h1>\n{}</header>\n", paragraph("", &self.introduction)),
-            self.notes.iter().map(|note| paragraph(" class=\"note\"", note)).collect(),
-            self.numbers(),
-            self.legend(),
-            scenes,
-        ];
-        format!("{head}<body>\n{}</body>\n</html>\n", body.concat())
+        let body = [notes, self.numbers(), html::legend(&self.legend), scenes];
+        html::page(&self.title, &self.introduction, "", &body.concat())
     }
 
     /// The metrics table beside the facts.
@@ -79,120 +66,46 @@ impl Report {
     }
 
     fn metrics_table(&self) -> String {
-        if self.metrics.is_empty() {
-            return String::new();
-        }
-        let heads: String =
-            METRICS_HEADS.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
-        let rows: String = self
-            .metrics
-            .iter()
-            .zip(best_cells(&self.metrics))
-            .map(|(row, best)| {
-                let cells: String = metrics_cells(&row.metrics)
-                    .iter()
-                    .zip(best)
-                    .map(|(text, best)| {
-                        format!("<td{}>{text}</td>", if best { " class=\"best\"" } else { "" })
-                    })
-                    .collect();
-                format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(&row.name))
-            })
-            .collect();
-        format!(
-            "<div class=\"scroll\"><table>\n<caption>Unexpected against normal pixels, in percent: AUROC and AP \
-             higher is better, FPR95 lower</caption>\n\
-             <thead><tr><th scope=\"col\">score</th>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
-        )
+        let heads: Vec<&str> = ["score"].into_iter().chain(METRICS_HEADS).collect();
+        html::table(METRICS_CAPTION, &heads, &metrics_rows(&self.metrics))
     }
 
     fn facts(&self) -> String {
-        let miou =
-            self.miou.map(|miou| ("mIoU of the prediction".to_owned(), format!("{} %", percent(miou))));
-        let facts: String = miou
-            .iter()
-            .chain(&self.facts)
-            .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)))
-            .collect();
-        if facts.is_empty() { facts } else { format!("<dl>\n{facts}</dl>\n") }
+        let miou = self.miou.map(|miou| format!("{} %", percent(miou)));
+        let miou = miou.iter().map(|miou| ("mIoU of the prediction", miou.as_str()));
+        html::facts(miou.chain(self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
     }
+}
 
-    fn legend(&self) -> String {
-        let items: String = self
-            .legend
-            .iter()
-            .map(|Class { name, color: [r, g, b] }| {
-                format!(
-                    "<li><span style=\"background:#{r:02x}{g:02x}{b:02x}\"></span>{}</li>\n",
-                    escape(name)
-                )
-            })
-            .collect();
-        if items.is_empty() {
-            items
-        } else {
-            format!("<ul class=\"legend\" aria-label=\"Colours of the prediction\">\n{items}</ul>\n")
-        }
-    }
+/// What the metrics table says above its numbers.
+pub(super) const METRICS_CAPTION: &str =
+    "Unexpected against normal pixels, in percent: AUROC and AP higher is better, FPR95 lower";
+
+/// The rows of the metrics table, with the best of each column marked.
+pub(super) fn metrics_rows(metrics: &[MetricsRow]) -> Vec<(String, Vec<Cell>)> {
+    let row = |(row, best): (&MetricsRow, [bool; 4])| {
+        let cells = metrics_cells(&row.metrics).into_iter().zip(best);
+        (row.name.clone(), cells.map(|(text, best)| Cell { text, best }).collect())
+    };
+    metrics.iter().zip(best_cells(metrics)).map(row).collect()
 }
 
 fn scene(scene: &Scene) -> String {
-    let figures: String = scene
-        .pictures
-        .iter()
-        .map(|picture| {
-            let (link, caption) = (link(&picture.path), escape(&picture.caption));
-            format!(
-                "<figure><a href=\"{link}\"><img src=\"{link}\" alt=\"{caption}, {}\" loading=\"lazy\"></a>\
-                 <figcaption>{caption}</figcaption></figure>\n",
-                escape(&scene.name)
-            )
-        })
-        .collect();
-    format!(
-        "<section>\n<h2>{}</h2>\n<div class=\"strip\" style=\"--pictures:{}\">\n{figures}</div>\n</section>\n",
-        escape(&scene.name),
-        scene.pictures.len().max(1)
-    )
-}
-
-fn paragraph(attributes: &str, text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("<p{attributes}>{}</p>\n", escape(text)) }
-}
-
-/// Text as HTML, in elements and in quoted attributes.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
-/// A path as a link (RFC 3986): whatever means something else in a link is written as its bytes. The leading `./`
-/// keeps it below the page's folder, and a name with a colon from being read as a scheme.
-fn link(path: &str) -> String {
-    let mut link = String::from("./");
-    for byte in path.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                link.push(char::from(byte));
-            }
-            _ => link.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    link
+    let figure = |picture: &Picture| {
+        let (link, caption) = (html::link(&picture.path), escape(&picture.caption));
+        format!(
+            "<figure><a href=\"{link}\"><img src=\"{link}\" alt=\"{caption}, {}\" loading=\"lazy\"></a>\
+             <figcaption>{caption}</figcaption></figure>\n",
+            escape(&scene.name)
+        )
+    };
+    let figures: Vec<String> = scene.pictures.iter().map(figure).collect();
+    format!("<section>\n<h2>{}</h2>\n{}</section>\n", escape(&scene.name), html::strip(&figures))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::html::tests::assert_well_formed;
     use super::super::table::tests::row;
     use super::*;
     use crate::cityscapes::CLASSES;
@@ -224,7 +137,7 @@ mod tests {
             "<title>Demo &lt;1&gt;</title>",
             "<p>a &amp; b</p>",
             "These scenes are synthetic",
-            "<tr><th scope=\"row\">sml</th><td class=\"best\">90.00</td><td class=\"best\">40.00</td>",
+            "<tr><th scope=\"row\">sml</th><td class=\"best\">90.00<span class=\"aloud\"> best</span></td>",
             "<tr><th scope=\"row\">msp</th><td>50.00</td><td>10.00</td><td>90.00</td>",
             "<dt>mIoU of the prediction</dt><dd>61.23 %</dd>",
             "<dt>device</dt><dd>cpu</dd>",
@@ -248,16 +161,7 @@ mod tests {
 
     #[test]
     fn elements_are_closed_in_order() {
-        let html = full().to_html();
-        let mut open = Vec::new();
-        for tag in html.split('<').skip(1).map(|rest| rest.split(['>', ' ']).next().unwrap()) {
-            match tag.strip_prefix('/') {
-                Some(name) => assert_eq!(open.pop(), Some(name)),
-                None if ["!doctype", "meta", "img"].contains(&tag) => {}
-                None => open.push(tag),
-            }
-        }
-        assert_eq!(open, [""; 0]);
+        assert_well_formed(&full().to_html());
     }
 
     #[test]
