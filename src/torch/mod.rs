@@ -25,6 +25,7 @@ mod tensor_view;
 mod torchscript;
 mod weights;
 
+pub use crate::preprocessing::{ChannelOrder, Preprocessing};
 pub use backbone::Backbone;
 #[cfg(feature = "cuda")]
 pub use cuda_stream::{StreamGuard, current_stream};
@@ -37,7 +38,6 @@ pub use formula::{Formula, formula_weights};
 pub(crate) use interop::OwnTensors;
 pub use interop::{AnomalyTensors, HostAnomalyMap, OutputTensors, borrow_logits};
 pub use libtorch::choose_device;
-pub use preprocessing::{ChannelOrder, Preprocessing};
 pub use resnet::{Depth, OutputStride};
 pub use sidecar::Sidecar;
 pub use torchscript::TorchScriptBackbone;

@@ -9,35 +9,6 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::{DabNet, torch_error};
 use crate::{Error, Result, Size};
 
-/// Order of the three colour channels that a network was trained with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChannelOrder {
-    /// Red first, as PNG and JPEG store it.
-    #[default]
-    Rgb,
-    /// Blue first, as OpenCV reads it.
-    Bgr,
-}
-
-/// What a network expects of its input: value = (pixel * scale - mean) / std, by channel in the network's own order,
-/// with pixels in 0..=255.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preprocessing {
-    /// Size that every picture is brought to; `None` keeps the picture's own.
-    pub input_size: Option<Size>,
-    /// Without `input_size`: sides that are not multiples of this are enlarged to the next one.
-    pub multiple: usize,
-    /// Order of the channels.
-    pub channel_order: ChannelOrder,
-    /// Factor on the pixel values, for example 1/255.
-    pub scale: f64,
-    /// Subtracted after scaling.
-    pub mean: [f64; 3],
-    /// Divisor after subtraction.
-    pub std: [f64; 3],
-}
-
 impl Preprocessing {
     /// What DABNet's published weights and the bundled ones were trained with: red, green and blue in 0..=255 less the mean
     /// of Cityscapes, not divided, at any size whose sides are multiples of 8.
@@ -50,12 +21,6 @@ impl Preprocessing {
             mean: [73.158325, 82.90902, 72.3924],
             std: [1.0; 3],
         }
-    }
-
-    /// Size of the network's input for a picture of the given size.
-    pub fn size_for(&self, height: usize, width: usize) -> Size {
-        let next = |side: usize| side.next_multiple_of(self.multiple.max(1));
-        self.input_size.unwrap_or(Size { height: next(height), width: next(width) })
     }
 
     /// The input tensor 1 x 3 x H x W, float32 on `device`.

@@ -1,0 +1,228 @@
+//! Preprocessing on the CPU: equal to the literal definition, and the same bits whatever the picture's layout in memory, the
+//! input's, its element type and the number of threads.
+#![allow(clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
+
+use half::{bf16, f16};
+use proptest::prelude::*;
+use sml::{
+    ChannelOrder, Error, InputMut, Layout, PictureView, PixelFormat, Preprocessing, Preprocessor, Size,
+    reference,
+};
+
+/// A picture with its memory.
+#[derive(Clone, Debug)]
+struct Picture {
+    data: Vec<u8>,
+    size: Size,
+    row_stride: usize,
+    format: PixelFormat,
+}
+
+impl Picture {
+    fn new(size: Size, padding: usize, format: PixelFormat, seed: u64) -> Self {
+        let row_stride = size.width * format.bytes() + padding;
+        let length = (size.height - 1) * row_stride + size.width * format.bytes();
+        let byte = |i: usize| {
+            let z = (i as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (z ^ (z >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_be_bytes()[0]
+        };
+        Self { data: (0..length).map(byte).collect(), size, row_stride, format }
+    }
+
+    fn view(&self) -> PictureView<'_> {
+        PictureView::new(&self.data, self.size, self.row_stride, self.format).unwrap()
+    }
+
+    /// The same picture in another format, with other padding.
+    fn rearranged(&self, format: PixelFormat, padding: usize) -> Self {
+        let mut other = Self::new(self.size, padding, format, 99);
+        let place = |picture: &Self, y, x, red_green_blue: usize| {
+            let swapped = picture.format.order() == ChannelOrder::Bgr;
+            let channel = if swapped { 2 - red_green_blue } else { red_green_blue };
+            y * picture.row_stride + x * picture.format.bytes() + channel
+        };
+        for y in 0..self.size.height {
+            for x in 0..self.size.width {
+                for channel in 0..3 {
+                    let to = place(&other, y, x, channel);
+                    other.data[to] = self.data[place(self, y, x, channel)];
+                }
+            }
+        }
+        other
+    }
+
+    fn planes(&self, preprocessing: &Preprocessing) -> Vec<f32> {
+        let mut preprocessor = Preprocessor::new(preprocessing, self.size).unwrap();
+        let mut input = vec![f32::NAN; 3 * preprocessor.input_size().pixels()];
+        preprocessor.apply(&self.view(), Layout::Nchw, InputMut::F32(&mut input)).unwrap();
+        input
+    }
+}
+
+fn imagenet() -> Preprocessing {
+    Preprocessing {
+        input_size: None,
+        multiple: 1,
+        channel_order: ChannelOrder::Rgb,
+        scale: 1.0 / 255.0,
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Fails unless every number is within 1e-6 of the definition, as a part of the numbers' range.
+fn assert_defined(picture: &Picture, preprocessing: &Preprocessing) {
+    let want = reference::input(&picture.view(), preprocessing);
+    let got = picture.planes(preprocessing);
+    assert_eq!(got.len(), want.len());
+    for (((channel, y, x), want), got) in want.indexed_iter().zip(got) {
+        let largest = (255.0 * preprocessing.scale).abs() + preprocessing.mean[channel].abs();
+        let error = (f64::from(got) - want).abs() * preprocessing.std[channel].abs() / largest;
+        assert!(
+            error <= 1e-6,
+            "{:?} -> {}: {got} instead of {want} at {channel}, {y}, {x}",
+            picture.view(),
+            preprocessing.size_for(picture.size.height, picture.size.width)
+        );
+    }
+}
+
+fn sizes() -> impl Strategy<Value = Size> {
+    (1_usize..40, 1_usize..90).prop_map(|(height, width)| Size::new(height, width))
+}
+
+fn pictures() -> impl Strategy<Value = Picture> {
+    (sizes(), 0_usize..20, 0_usize..4, any::<u64>())
+        .prop_map(|(size, padding, format, seed)| Picture::new(size, padding, PixelFormat::ALL[format], seed))
+}
+
+fn preprocessings() -> impl Strategy<Value = Preprocessing> {
+    let own = (prop_oneof![Just(1_usize), Just(8), Just(32)], any::<bool>(), proptest::option::of(sizes()));
+    (own, -3.0..3.0_f64, prop::array::uniform3(-120.0..120.0_f64), prop::array::uniform3(0.2..60.0_f64))
+        .prop_map(|((multiple, blue_first, input_size), scale, mean, std)| Preprocessing {
+            input_size,
+            multiple,
+            channel_order: if blue_first { ChannelOrder::Bgr } else { ChannelOrder::Rgb },
+            scale,
+            mean,
+            std,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_number_is_as_defined(picture in pictures(), preprocessing in preprocessings()) {
+        assert_defined(&picture, &preprocessing);
+    }
+
+    #[test]
+    fn memory_order_changes_no_bit(
+        picture in pictures(), preprocessing in preprocessings(), format in 0_usize..4, padding in 0_usize..9,
+    ) {
+        let other = picture.rearranged(PixelFormat::ALL[format], padding);
+        prop_assert_eq!(bits(&picture.planes(&preprocessing)), bits(&other.planes(&preprocessing)));
+    }
+
+    /// Narrow numbers are the wide ones rounded, and pixels are the planes turned around.
+    #[test]
+    fn element_types_and_layouts_hold_the_same_numbers(picture in pictures(), preprocessing in preprocessings()) {
+        let planes = picture.planes(&preprocessing);
+        let mut preprocessor = Preprocessor::new(&preprocessing, picture.size).unwrap();
+        let pixels = preprocessor.input_size().pixels();
+        let (mut half, mut brain) = (vec![f16::NAN; 3 * pixels], vec![bf16::NAN; 3 * pixels]);
+        let mut turned = vec![f32::NAN; 3 * pixels];
+        for layout in [Layout::Nchw, Layout::Nhwc] {
+            let at = |i| match layout {
+                Layout::Nchw => planes[i],
+                Layout::Nhwc => planes[i % 3 * pixels + i / 3],
+            };
+            preprocessor.apply(&picture.view(), layout, InputMut::F32(&mut turned)).unwrap();
+            preprocessor.apply(&picture.view(), layout, InputMut::F16(&mut half)).unwrap();
+            preprocessor.apply(&picture.view(), layout, InputMut::BF16(&mut brain)).unwrap();
+            for i in 0..3 * pixels {
+                prop_assert_eq!(turned[i].to_bits(), at(i).to_bits());
+                prop_assert_eq!(half[i].to_bits(), f16::from_f32_const(at(i)).to_bits());
+                prop_assert_eq!(brain[i].to_bits(), bf16::from_f32_const(at(i)).to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit(picture in pictures(), preprocessing in preprocessings()) {
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| bits(&picture.planes(&preprocessing)))
+        };
+        prop_assert_eq!(on(1), on(5));
+    }
+}
+
+#[test]
+fn large_pictures_are_as_defined() {
+    let to = |height, width| Preprocessing { input_size: Some(Size::new(height, width)), ..imagenet() };
+    for (size, preprocessing) in [
+        (Size::new(3, 2047), to(4, 2048)),
+        (Size::new(700, 5), to(64, 3)),
+        (Size::new(2, 4000), to(2, 500)),
+        (Size::new(150, 200), to(151, 200)),
+        (Size::new(1, 1), to(40, 50)),
+    ] {
+        assert_defined(&Picture::new(size, 3, PixelFormat::Bgra8, 5), &preprocessing);
+    }
+}
+
+/// Where the size stays, every number is that of one expression: what libtorch computes, operation by operation.
+#[test]
+fn without_resampling_every_bit_is_that_of_the_formula() {
+    let picture = Picture::new(Size::new(9, 300), 2, PixelFormat::Bgr8, 7);
+    let network = Preprocessing { channel_order: ChannelOrder::Bgr, ..imagenet() };
+    let got = picture.planes(&network);
+    for (i, got) in got.iter().enumerate() {
+        let (channel, y, x) = (i / 2700, i % 2700 / 300, i % 300);
+        let byte = picture.data[y * picture.row_stride + 3 * x + channel];
+        let [mean, std] = [network.mean[channel] as f32, network.std[channel] as f32];
+        let want = (f32::from(byte) * network.scale as f32 - mean) / std;
+        assert_eq!(got.to_bits(), want.to_bits(), "channel {channel}, row {y}, column {x}");
+    }
+}
+
+/// One preprocessor serves picture after picture: nothing of the one before is left.
+#[test]
+fn pictures_come_one_after_the_other() {
+    let preprocessing = Preprocessing { input_size: Some(Size::new(20, 24)), ..imagenet() };
+    let size = Size::new(33, 31);
+    let mut preprocessor = Preprocessor::new(&preprocessing, size).unwrap();
+    let mut input = vec![0.0; 3 * 20 * 24];
+    for seed in 0..4 {
+        let picture = Picture::new(size, 1, PixelFormat::Rgb8, seed);
+        preprocessor.apply(&picture.view(), Layout::Nchw, InputMut::F32(&mut input)).unwrap();
+        assert_eq!(bits(&input), bits(&picture.planes(&preprocessing)), "picture {seed}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let size = Size::new(8, 8);
+    let mut preprocessor = Preprocessor::new(&imagenet(), size).unwrap();
+    let mut input = vec![7.0; 3 * 64];
+    let other = Picture::new(Size::new(8, 9), 0, PixelFormat::Rgb8, 0);
+    let error = preprocessor.apply(&other.view(), Layout::Nchw, InputMut::F32(&mut input)).unwrap_err();
+    assert_eq!(error.to_string(), "size of the picture is 8x9: expected 8x8, which this was built for");
+    let picture = Picture::new(size, 0, PixelFormat::Rgb8, 0);
+    let error =
+        preprocessor.apply(&picture.view(), Layout::Nchw, InputMut::F32(&mut input[1..])).unwrap_err();
+    assert!(matches!(error, Error::Shape { .. }), "{error}");
+    assert!(input.iter().all(|&value| value == 7.0));
+    for size in [Size::new(0, 8), Size::new(8, usize::MAX)] {
+        assert!(matches!(Preprocessor::new(&imagenet(), size), Err(Error::Shape { .. })));
+    }
+    let nothing = Preprocessing { input_size: Some(Size::new(0, 3)), ..imagenet() };
+    assert!(Preprocessor::new(&nothing, size).is_err());
+}
