@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, Size};
+use crate::{Error, LogitsShape, Result, Size};
 
 /// Bytes of one pixel, in their order in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,6 +177,49 @@ impl Preprocessing {
     pub fn size_for(&self, height: usize, width: usize) -> Size {
         let next = |side: usize| side.next_multiple_of(self.multiple.max(1));
         self.input_size.unwrap_or(Size { height: next(height), width: next(width) })
+    }
+
+    /// The same for a picture and an input that can be computed with.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for one without pixels, or of more than 2^31 rows or columns.
+    pub(crate) fn checked_size_for(&self, picture: Size) -> Result<Size> {
+        let check = |what, size: Size| {
+            LogitsShape::new(1, 3, size.height, size.width).map(|_| size).map_err(|_| Error::Shape {
+                what,
+                given: size.to_string(),
+                expected: "1 to 2^31 - 1 rows and columns".to_owned(),
+            })
+        };
+        check("size of the picture", picture)?;
+        check("size of the network's input", self.size_for(picture.height, picture.width))
+    }
+
+    /// The numbers to compute with for pictures of this format.
+    pub(crate) fn normalization(&self, format: PixelFormat) -> Normalization {
+        let narrow = |mut values: [f64; 3]| {
+            if format.order() != self.channel_order {
+                values.reverse();
+            }
+            values.map(|value| value as f32)
+        };
+        Normalization { scale: self.scale as f32, mean: narrow(self.mean), std: narrow(self.std) }
+    }
+}
+
+/// A normalisation in float32, by the picture's channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Normalization {
+    pub scale: f32,
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+impl Normalization {
+    #[inline(always)]
+    pub fn apply(&self, values: [f32; 3]) -> [f32; 3] {
+        let Self { scale, mean, std } = self;
+        std::array::from_fn(|channel| (values[channel] * scale - mean[channel]) / std[channel])
     }
 }
 

@@ -2,73 +2,20 @@
 //! input's, its element type and the number of threads.
 #![allow(clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
+#[path = "pictures/mod.rs"]
+mod pictures;
+
 use half::{bf16, f16};
+use pictures::{Picture, imagenet, pictures, preprocessings};
 use proptest::prelude::*;
-use sml::{
-    ChannelOrder, Error, InputMut, Layout, PictureView, PixelFormat, Preprocessing, Preprocessor, Size,
-    reference,
-};
+use sml::{ChannelOrder, Error, InputMut, Layout, PixelFormat, Preprocessing, Preprocessor, Size, reference};
 
-/// A picture with its memory.
-#[derive(Clone, Debug)]
-struct Picture {
-    data: Vec<u8>,
-    size: Size,
-    row_stride: usize,
-    format: PixelFormat,
-}
-
-impl Picture {
-    fn new(size: Size, padding: usize, format: PixelFormat, seed: u64) -> Self {
-        let row_stride = size.width * format.bytes() + padding;
-        let length = (size.height - 1) * row_stride + size.width * format.bytes();
-        let byte = |i: usize| {
-            let z = (i as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            (z ^ (z >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_be_bytes()[0]
-        };
-        Self { data: (0..length).map(byte).collect(), size, row_stride, format }
-    }
-
-    fn view(&self) -> PictureView<'_> {
-        PictureView::new(&self.data, self.size, self.row_stride, self.format).unwrap()
-    }
-
-    /// The same picture in another format, with other padding.
-    fn rearranged(&self, format: PixelFormat, padding: usize) -> Self {
-        let mut other = Self::new(self.size, padding, format, 99);
-        let place = |picture: &Self, y, x, red_green_blue: usize| {
-            let swapped = picture.format.order() == ChannelOrder::Bgr;
-            let channel = if swapped { 2 - red_green_blue } else { red_green_blue };
-            y * picture.row_stride + x * picture.format.bytes() + channel
-        };
-        for y in 0..self.size.height {
-            for x in 0..self.size.width {
-                for channel in 0..3 {
-                    let to = place(&other, y, x, channel);
-                    other.data[to] = self.data[place(self, y, x, channel)];
-                }
-            }
-        }
-        other
-    }
-
-    fn planes(&self, preprocessing: &Preprocessing) -> Vec<f32> {
-        let mut preprocessor = Preprocessor::new(preprocessing, self.size).unwrap();
-        let mut input = vec![f32::NAN; 3 * preprocessor.input_size().pixels()];
-        preprocessor.apply(&self.view(), Layout::Nchw, InputMut::F32(&mut input)).unwrap();
-        input
-    }
-}
-
-fn imagenet() -> Preprocessing {
-    Preprocessing {
-        input_size: None,
-        multiple: 1,
-        channel_order: ChannelOrder::Rgb,
-        scale: 1.0 / 255.0,
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-    }
+/// The input as planes of float32.
+fn planes(picture: &Picture, preprocessing: &Preprocessing) -> Vec<f32> {
+    let mut preprocessor = Preprocessor::new(preprocessing, picture.size).unwrap();
+    let mut input = vec![f32::NAN; 3 * preprocessor.input_size().pixels()];
+    preprocessor.apply(&picture.view(), Layout::Nchw, InputMut::F32(&mut input)).unwrap();
+    input
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -78,7 +25,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 /// Fails unless every number is within 1e-6 of the definition, as a part of the numbers' range.
 fn assert_defined(picture: &Picture, preprocessing: &Preprocessing) {
     let want = reference::input(&picture.view(), preprocessing);
-    let got = picture.planes(preprocessing);
+    let got = planes(picture, preprocessing);
     assert_eq!(got.len(), want.len());
     for (((channel, y, x), want), got) in want.indexed_iter().zip(got) {
         let largest = (255.0 * preprocessing.scale).abs() + preprocessing.mean[channel].abs();
@@ -90,28 +37,6 @@ fn assert_defined(picture: &Picture, preprocessing: &Preprocessing) {
             preprocessing.size_for(picture.size.height, picture.size.width)
         );
     }
-}
-
-fn sizes() -> impl Strategy<Value = Size> {
-    (1_usize..40, 1_usize..90).prop_map(|(height, width)| Size::new(height, width))
-}
-
-fn pictures() -> impl Strategy<Value = Picture> {
-    (sizes(), 0_usize..20, 0_usize..4, any::<u64>())
-        .prop_map(|(size, padding, format, seed)| Picture::new(size, padding, PixelFormat::ALL[format], seed))
-}
-
-fn preprocessings() -> impl Strategy<Value = Preprocessing> {
-    let own = (prop_oneof![Just(1_usize), Just(8), Just(32)], any::<bool>(), proptest::option::of(sizes()));
-    (own, -3.0..3.0_f64, prop::array::uniform3(-120.0..120.0_f64), prop::array::uniform3(0.2..60.0_f64))
-        .prop_map(|((multiple, blue_first, input_size), scale, mean, std)| Preprocessing {
-            input_size,
-            multiple,
-            channel_order: if blue_first { ChannelOrder::Bgr } else { ChannelOrder::Rgb },
-            scale,
-            mean,
-            std,
-        })
 }
 
 proptest! {
@@ -127,13 +52,13 @@ proptest! {
         picture in pictures(), preprocessing in preprocessings(), format in 0_usize..4, padding in 0_usize..9,
     ) {
         let other = picture.rearranged(PixelFormat::ALL[format], padding);
-        prop_assert_eq!(bits(&picture.planes(&preprocessing)), bits(&other.planes(&preprocessing)));
+        prop_assert_eq!(bits(&planes(&picture, &preprocessing)), bits(&planes(&other, &preprocessing)));
     }
 
     /// Narrow numbers are the wide ones rounded, and pixels are the planes turned around.
     #[test]
     fn element_types_and_layouts_hold_the_same_numbers(picture in pictures(), preprocessing in preprocessings()) {
-        let planes = picture.planes(&preprocessing);
+        let planes = planes(&picture, &preprocessing);
         let mut preprocessor = Preprocessor::new(&preprocessing, picture.size).unwrap();
         let pixels = preprocessor.input_size().pixels();
         let (mut half, mut brain) = (vec![f16::NAN; 3 * pixels], vec![bf16::NAN; 3 * pixels]);
@@ -158,7 +83,7 @@ proptest! {
     fn threads_change_no_bit(picture in pictures(), preprocessing in preprocessings()) {
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| bits(&picture.planes(&preprocessing)))
+            pool.install(|| bits(&planes(&picture, &preprocessing)))
         };
         prop_assert_eq!(on(1), on(5));
     }
@@ -183,7 +108,7 @@ fn large_pictures_are_as_defined() {
 fn without_resampling_every_bit_is_that_of_the_formula() {
     let picture = Picture::new(Size::new(9, 300), 2, PixelFormat::Bgr8, 7);
     let network = Preprocessing { channel_order: ChannelOrder::Bgr, ..imagenet() };
-    let got = picture.planes(&network);
+    let got = planes(&picture, &network);
     for (i, got) in got.iter().enumerate() {
         let (channel, y, x) = (i / 2700, i % 2700 / 300, i % 300);
         let byte = picture.data[y * picture.row_stride + 3 * x + channel];
@@ -203,7 +128,7 @@ fn pictures_come_one_after_the_other() {
     for seed in 0..4 {
         let picture = Picture::new(size, 1, PixelFormat::Rgb8, seed);
         preprocessor.apply(&picture.view(), Layout::Nchw, InputMut::F32(&mut input)).unwrap();
-        assert_eq!(bits(&input), bits(&picture.planes(&preprocessing)), "picture {seed}");
+        assert_eq!(bits(&input), bits(&planes(&picture, &preprocessing)), "picture {seed}");
     }
 }
 

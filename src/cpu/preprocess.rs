@@ -9,9 +9,9 @@ use half::{bf16, f16};
 use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 
-use crate::preprocessing::{PictureView, Preprocessing};
+use crate::preprocessing::{Normalization, PictureView, Preprocessing};
 use crate::resampling::Resampling;
-use crate::{ChannelOrder, Error, Layout, LogitsShape, Result, Size};
+use crate::{Error, Layout, Result, Size};
 
 /// Bands for each thread: several, so that a thread that was held up does not hold up the frame.
 const BANDS_PER_THREAD: usize = 4;
@@ -64,21 +64,11 @@ impl InputMut<'_> {
 pub struct Preprocessor {
     picture: Size,
     input: Size,
-    order: ChannelOrder,
-    /// In the network's order.
-    normalization: Normalization,
+    preprocessing: Preprocessing,
     /// Rows and columns, where either changes.
     resampling: Option<[Resampling; 2]>,
     bands: Vec<Band>,
     arch: pulp::Arch,
-}
-
-/// The numbers of a normalisation as they are computed with.
-#[derive(Clone, Copy, Debug)]
-struct Normalization {
-    scale: f32,
-    mean: [f32; 3],
-    std: [f32; 3],
 }
 
 /// Scratch memory of one band.
@@ -98,14 +88,7 @@ impl Preprocessor {
     /// # Errors
     /// [`Error::Shape`] for a picture or an input without pixels, or of more than 2^31 rows or columns.
     pub fn new(preprocessing: &Preprocessing, picture: Size) -> Result<Self> {
-        let input = preprocessing.size_for(picture.height, picture.width);
-        for (what, size) in [("size of the picture", picture), ("size of the network's input", input)] {
-            LogitsShape::new(1, 3, size.height, size.width).map_err(|_| Error::Shape {
-                what,
-                given: size.to_string(),
-                expected: "1 to 2^31 - 1 rows and columns".to_owned(),
-            })?;
-        }
+        let input = preprocessing.checked_size_for(picture)?;
         let resampling = (input != picture).then(|| {
             [(picture.height, input.height), (picture.width, input.width)]
                 .map(|(old, new)| Resampling::new(old, new))
@@ -114,16 +97,10 @@ impl Preprocessor {
         let band =
             || Band { rows: vec![0.0; taps * run], held: vec![usize::MAX; taps], sums: vec![0.0; run] };
         let bands = (rayon::current_num_threads() * BANDS_PER_THREAD).clamp(1, input.height);
-        let narrow = |values: [f64; 3]| values.map(|value| value as f32);
         Ok(Self {
             picture,
             input,
-            order: preprocessing.channel_order,
-            normalization: Normalization {
-                scale: preprocessing.scale as f32,
-                mean: narrow(preprocessing.mean),
-                std: narrow(preprocessing.std),
-            },
+            preprocessing: preprocessing.clone(),
             resampling,
             bands: (0..bands).map(|_| band()).collect(),
             arch: pulp::Arch::new(),
@@ -172,12 +149,11 @@ impl Preprocessor {
     fn run<T: Element>(&mut self, picture: &PictureView<'_>, layout: Layout, input: &mut [T]) {
         let (width, height, count) = (self.input.width, self.input.height, self.bands.len());
         let rows = height.div_ceil(count);
-        let swapped = picture.format().order() != self.order;
         let task = Task {
             picture: *picture,
             width,
-            swapped,
-            normalization: self.normalization.in_order(swapped),
+            swapped: picture.format().order() != self.preprocessing.channel_order,
+            normalization: self.preprocessing.normalization(picture.format()),
             resampling: self.resampling.as_ref(),
         };
         let arch = self.arch;
@@ -387,23 +363,6 @@ impl<T: Element, const SWAPPED: bool> Row for InterleavedRow<'_, T, SWAPPED> {
             let [a, b, c] = normalization.apply(pixels.get(x)).map(T::from_f32);
             *out = if SWAPPED { [c, b, a] } else { [a, b, c] };
         }
-    }
-}
-
-impl Normalization {
-    /// Of channels in the opposite order where `swapped`.
-    fn in_order(mut self, swapped: bool) -> Self {
-        if swapped {
-            self.mean.reverse();
-            self.std.reverse();
-        }
-        self
-    }
-
-    #[inline(always)]
-    fn apply(&self, values: [f32; 3]) -> [f32; 3] {
-        let Self { scale, mean, std } = self;
-        std::array::from_fn(|channel| (values[channel] * scale - mean[channel]) / std[channel])
     }
 }
 
