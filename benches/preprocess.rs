@@ -16,7 +16,7 @@ fn main() -> Result<(), Error> {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("preprocess");
     group.sampling_mode(SamplingMode::Flat).sample_size(30);
-    let bytes: Vec<u8> = (0..PICTURE.pixels() * 4).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let bytes: Vec<u8> = (0..PICTURE.pixels() * 4).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
     let (mut single, mut half) = (vec![0.0_f32; 3 * PICTURE.pixels()], vec![f16::ZERO; 3 * PICTURE.pixels()]);
 
     for (name, format, layout, size, narrow) in [
