@@ -1,8 +1,8 @@
 //! Preprocessing on the CPU: equal to the literal definition, and the same bits whatever the picture's layout in memory, the
 //! input's, its element type and the number of threads.
-#![allow(clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "functions that tests share fail as tests do")]
 
-#[path = "pictures/mod.rs"]
+mod instruction_sets;
 mod pictures;
 
 use half::{bf16, f16};
@@ -150,4 +150,9 @@ fn what_does_not_fit_is_refused() {
     }
     let nothing = Preprocessing { input_size: Some(Size::new(0, 3)), ..imagenet() };
     assert!(Preprocessor::new(&nothing, size).is_err());
+}
+
+#[test]
+fn on_every_instruction_set() {
+    instruction_sets::run_again("on_every_instruction_set");
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::preprocessing::{Normalization, PictureView, Preprocessing};
 use crate::resampling::Resampling;
-use crate::{Error, Layout, Result, Size};
+use crate::{Error, InstructionSet, Layout, Result, Size};
 
 /// Bands for each thread: several, so that a thread that was held up does not hold up the frame.
 const BANDS_PER_THREAD: usize = 4;
@@ -86,7 +86,8 @@ impl Preprocessor {
     /// For pictures of the size `picture`.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a picture or an input without pixels, or of more than 2^31 rows or columns.
+    /// [`Error::Shape`] for a picture or an input without pixels, or of more than 2^31 rows or columns;
+    /// [`Error::InvalidParameter`] when `SML_ISA` asks for vectors that this processor lacks.
     pub fn new(preprocessing: &Preprocessing, picture: Size) -> Result<Self> {
         let input = preprocessing.checked_size_for(picture)?;
         let resampling = (input != picture).then(|| {
@@ -103,7 +104,7 @@ impl Preprocessor {
             preprocessing: preprocessing.clone(),
             resampling,
             bands: (0..bands).map(|_| band()).collect(),
-            arch: pulp::Arch::new(),
+            arch: InstructionSet::chosen()?.arch().unwrap_or(pulp::Arch::Scalar),
         })
     }
 
