@@ -13,6 +13,7 @@
 mod edges;
 mod exponential;
 mod maxima;
+pub(crate) mod preprocess;
 mod rolling;
 pub(crate) mod sampling;
 mod smooth;
