@@ -102,9 +102,11 @@ impl Cumulative {
     /// From the counts of normal and of unexpected pixels in all bins, the lowest scores first.
     pub fn new(normal: &[u64], unexpected: &[u64]) -> Self {
         let mut point = Point::default();
-        let bins = (0_u32..).zip(normal.iter().zip(unexpected)).collect::<Vec<_>>();
-        let filled = bins.into_iter().rev().filter(|(_, (n, p))| **n > 0 || **p > 0);
-        let steps = filled.map(|(bin, (n, p))| {
+        let bins = (0_u32..).zip(normal.iter().zip(unexpected));
+        let filled = bins.filter(|(_, (n, p))| **n > 0 || **p > 0).map(|(bin, (&n, &p))| (bin, n, p));
+        let mut filled: Vec<(u32, u64, u64)> = filled.collect();
+        filled.reverse();
+        let steps = filled.into_iter().map(|(bin, n, p)| {
             point = Point { found: point.found + p, alarms: point.alarms + n };
             Step { key: bin * KEYS_A_BIN, point }
         });

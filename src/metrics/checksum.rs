@@ -60,17 +60,6 @@ impl<R: Read> Source<R> {
         Ok(bytes)
     }
 
-    /// Reads `count` bytes. Memory fills only as the bytes arrive, whatever `count` promises.
-    pub fn bytes(&mut self, count: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.input.by_ref().take(count).read_to_end(&mut bytes)?;
-        if (bytes.len() as u64) < count {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.state = absorb(self.state, &bytes);
-        Ok(bytes)
-    }
-
     pub fn finish(mut self) -> io::Result<()> {
         let mut written = [0; 8];
         self.input.read_exact(&mut written)?;

@@ -6,8 +6,6 @@
 //!
 //! [`ComponentScores`] judges whole objects, as the benchmark SegmentMeIfYouCan does. [`ConfusionMatrix`] collects
 //! predictions with their train ids and gives the intersection over union of each class and its mean.
-//!
-//! [`Spool`] keeps score maps on disk between a first pass and a second.
 
 mod bounds;
 mod checksum;
@@ -19,7 +17,6 @@ mod keys;
 mod radix;
 mod ranking;
 mod segmentation;
-mod spool;
 mod sum;
 
 pub use bounds::{BoundedMetrics, MetricBounds};
@@ -29,4 +26,3 @@ pub use curve::{CurvePoint, ThresholdAt, ThresholdRow};
 pub use histogram::{ScoreHistogram, ScoreHistograms};
 pub use ranking::{AnomalyMetrics, NORMAL, PixelScores, UNEXPECTED};
 pub use segmentation::{ConfusionMatrix, IGNORED_TRAIN_ID};
-pub use spool::{ScoreMap, Spool, append_score_map};
