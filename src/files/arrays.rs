@@ -343,7 +343,7 @@ impl Checked {
 }
 
 /// Room for `count` elements, or an error instead of an abort.
-fn reserve<T>(place: Place<'_>, count: usize) -> Result<Vec<T>> {
+pub(super) fn reserve<T>(place: Place<'_>, count: usize) -> Result<Vec<T>> {
     let mut elements = Vec::new();
     elements.try_reserve_exact(count).map_err(|_| {
         let gibibytes = count as f64 * size_of::<T>() as f64 / (1_u64 << 30) as f64;

@@ -1,4 +1,4 @@
-//! Files in and out: saved logits, vectors, official class statistics and pictures.
+//! Files in and out: saved logits, vectors, score maps, labels, official class statistics and pictures.
 //!
 //! Every reader takes its input for hostile or broken until proven otherwise. Headers are checked against the size
 //! that the file really has before anything is allocated, so that a file of a few bytes can neither claim gigabytes
@@ -8,6 +8,8 @@
 
 mod arrays;
 mod checkpoint;
+pub mod export;
+mod hdf5;
 mod npy;
 mod npy_header;
 mod npz;
@@ -19,6 +21,7 @@ mod picture_list;
 mod pictures;
 mod safetensors;
 mod safetensors_checkpoint;
+mod score_maps;
 mod whole_file;
 
 pub use arrays::LogitsFile;
@@ -32,4 +35,5 @@ pub use pictures::{
     write_rgb_png, write_score_png,
 };
 pub use safetensors_checkpoint::write_safetensors;
+pub use score_maps::{decode_label_map, read_label_map, read_score_map};
 pub use whole_file::{prepare_folder, read_at_most, write_whole};

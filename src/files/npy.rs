@@ -42,7 +42,7 @@ pub fn read_npy_vector(path: &Path) -> Result<Vec<f64>> {
 }
 
 /// How to turn one little-endian element into `f64`.
-fn to_f64(element: NpyType) -> Option<fn(&[u8]) -> f64> {
+pub(super) fn to_f64(element: NpyType) -> Option<fn(&[u8]) -> f64> {
     // The callers pass slices of exactly the element's size; `padded` only satisfies the types.
     fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
         std::array::from_fn(|index| bytes.get(index).copied().unwrap_or_default())

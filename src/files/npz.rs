@@ -12,8 +12,8 @@ use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::arrays::{Checked, Described, Elements, choose};
-use super::npy_header::Header;
-use super::whole_file::{Place, first_line, open_regular};
+use super::npy_header::{Header, shape_text};
+use super::whole_file::{Place, first_line, open_regular, quoted};
 use crate::{Error, Result};
 
 /// Deflate's longest match is 258 bytes and takes at least two bits: a byte yields at most 1032.
@@ -61,6 +61,43 @@ fn list(path: &Path, archive: &mut Archive) -> Result<Vec<(usize, (String, Descr
     Ok(arrays)
 }
 
+/// Hands the reader of the array with one of the `wanted` names to `read`, or that of the only array.
+pub(super) fn with_array<T>(
+    path: &Path,
+    wanted: &[&str],
+    read: impl FnOnce(Place<'_>, &Header, &mut dyn Read) -> Result<T>,
+) -> Result<T> {
+    let (file, file_size) = open_regular(path)?;
+    let mut archive =
+        ZipArchive::new(BufReader::new(file)).map_err(|error| zip_error(Place::file(path), &error))?;
+    let arrays = list(path, &mut archive)?;
+    let short = |name: &str| name.strip_suffix(".npy").unwrap_or(name).to_owned();
+    let chosen = match &arrays[..] {
+        [only] => Some(only),
+        several => several.iter().find(|(_, (name, _))| wanted.contains(&short(name).as_str())),
+    };
+    let Some((index, (name, _))) = chosen else {
+        let describe = |(_, (name, array)): &(usize, (String, Described))| {
+            format!("{} {}", quoted(&short(name)), shape_text(&array.shape))
+        };
+        let held: Vec<String> = arrays.iter().take(8).map(describe).collect();
+        let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
+        let names: Vec<String> = wanted.iter().map(|name| quoted(name)).collect();
+        let expected = format!("one array, or one called {}", names.join(" or "));
+        return Err(Error::file(path, format!("holds {held}"), expected));
+    };
+    let name = short(name);
+    let place = Place { path, array: Some(&name) };
+    let mut entry = archive.by_index(*index).map_err(|error| zip_error(place, &error))?;
+    check_declared_size(place, &entry, file_size)?;
+    let declared = entry.size();
+    let header = Header::read(place, &mut entry)?;
+    header.check_size(place, declared.saturating_sub(header.data_start))?;
+    let value = read(place, &header, &mut entry)?;
+    finish_entry(place, &mut entry, declared)?;
+    Ok(value)
+}
+
 fn read_entry(
     place: Place<'_>,
     entry: &mut ZipFile<'_, impl Read>,
@@ -72,10 +109,15 @@ fn read_entry(
     let checked = Described::npy(&header).check(place)?;
     header.check_size(place, declared.saturating_sub(header.data_start))?;
     let elements = checked.read_elements(place, entry)?;
-    // The checksum is compared when the end is met, so the end has to be met.
+    finish_entry(place, entry, declared)?;
+    Ok((checked, elements))
+}
+
+/// Meets the end of an entry, where its checksum is compared.
+fn finish_entry(place: Place<'_>, entry: &mut ZipFile<'_, impl Read>, declared: u64) -> Result<()> {
     let mut behind = [0];
     match entry.read(&mut behind) {
-        Ok(0) => Ok((checked, elements)),
+        Ok(0) => Ok(()),
         Ok(_) => Err(place.error("is longer than the archive declares", format!("{declared} bytes"))),
         Err(source) => Err(place.read_error(source)),
     }

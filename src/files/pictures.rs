@@ -14,7 +14,7 @@ use super::whole_file::{Place, first_line, read_at_most, write_whole};
 use crate::{Error, Result, Size};
 
 /// Longest side of a picture, in pixels.
-const LONGEST_SIDE: u32 = 1 << 15;
+pub(super) const LONGEST_SIDE: u32 = 1 << 15;
 /// Most memory that decoding may take: 250 million pixels, five times a 50-megapixel photograph.
 const MOST_MEMORY: u64 = 768 << 20;
 /// Largest file.

@@ -8,6 +8,7 @@ mod arrays;
 mod data;
 mod official_statistics;
 mod pictures;
+mod score_maps;
 mod writing;
 
 use std::path::{Path, PathBuf};

@@ -180,3 +180,54 @@ fn what_does_not_fit_is_refused() {
     let other = ComponentScores::new(0.1, sizes).expect("a number");
     assert!(components.merge(other).is_err());
 }
+
+/// Three images that the benchmark's own program evaluated (`default_instancer` and `segment_metrics` of
+/// `road_anomaly_benchmark/metrics/instance_segmentation.py`), with scores in sixty-fourths. It asks for scores above
+/// the threshold.
+#[test]
+fn official_values() {
+    let text = include_str!("official_components.json");
+    let images: Vec<serde_json::Value> = serde_json::from_str(text).expect("is JSON");
+    assert_eq!(images.len(), 3);
+    for image in images {
+        let number = |name: &str| image[name].as_f64().expect("a number");
+        let rows = |name: &str| image[name].as_array().expect("rows").clone();
+        let labels: Vec<u8> = rows("labels")
+            .iter()
+            .flat_map(|row| row.as_str().expect("text").bytes())
+            .map(|letter| {
+                if letter == b'#' {
+                    1
+                } else if letter == b'x' {
+                    255
+                } else {
+                    0
+                }
+            })
+            .collect();
+        let scores: Vec<f32> = rows("scores64")
+            .iter()
+            .flat_map(|row| row.as_array().expect("a row").clone())
+            .map(|score| score.as_f64().expect("a number") as f32 / 64.0)
+            .collect();
+        let width = number("width") as usize;
+        let sizes = ComponentSizes {
+            labelled: number("least_labelled") as u64,
+            predicted: number("least_predicted") as u64,
+        };
+        let threshold = (number("threshold_above") as f32).next_up();
+        let mut components = ComponentScores::new(threshold, sizes).expect("a number");
+        components.add(&scores, &labels, Size::new(labels.len() / width, width)).expect("lengths agree");
+        let got = components.evaluate().expect("has components");
+        assert_eq!((got.labelled, got.predicted), (number("labelled") as u64, number("predicted") as u64));
+        for (name, got) in
+            [("siou", got.siou), ("ppv", got.ppv.expect("predicted")), ("mean_f1", got.mean_f1)]
+        {
+            assert!((got - number(name)).abs() < 1e-12, "{name}: {got}, not {}", number(name));
+        }
+        let f1 = rows("f1");
+        for (index, (_, got)) in got.f1.iter().enumerate() {
+            assert!((got - f1[index].as_f64().expect("a number")).abs() < 1e-12, "limit {index}");
+        }
+    }
+}
