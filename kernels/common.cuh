@@ -69,6 +69,18 @@ struct AccumulateArgs {
     int padding;
 };
 
+struct PreprocessArgs {
+    const u8* pixels;
+    void* input;
+    const int* row_first;
+    const float* row_weights;
+    const int* column_first;
+    const float* column_weights;
+    i64 row_stride;
+    int height, width, pixel_bytes, swapped, channels_last, row_taps, column_taps;
+    float scale, mean[3], std[3];
+};
+
 // Blocks and tiles of an image are counted in 32 bits: an image with more of them would not fit any memory. Everything that counts
 // pixels or logits has 64.
 
@@ -151,6 +163,12 @@ inline u32 half2_probe(u32 value, u32 sum) {
 inline float fast_exp(float x) { return exp2f(x * 1.4426950408889634f); }
 inline uint4 load_once(const uint4* from) { return *from; }
 #endif
+
+// bfloat16 as bits, rounded to nearest even.
+__device__ inline u16 float_to_brain(float value) {
+    u32 bits = __float_as_uint(value);
+    return is_nan(value) ? (u16)0x7fff : (u16)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
 
 // The value that leaves a stage.
 __device__ inline void store(void* to, i64 index, float score, int output) {

@@ -64,15 +64,18 @@ mod logits;
 pub mod metrics;
 mod operating_points;
 mod params;
+mod preprocessing;
 pub mod reference;
 #[cfg(feature = "files")]
 pub mod render;
+mod resampling;
 mod statistics;
 #[cfg(feature = "torch")]
 pub mod torch;
 
 pub use accumulate::{MomentAccumulator, StatisticsAccumulator};
 pub use anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};
+pub use cpu::preprocess::{InputMut, Preprocessor};
 pub use device::{ComputeCapability, DeviceRequest, Gpu};
 pub use engine::{Capacity, Device, Engine, StageTimings, Warning};
 pub use error::{Error, Result};
@@ -84,4 +87,5 @@ pub use params::{
     BorderLabels, MissingStatistics, NonFinite, Params, Replacement, Score, Smoothing, Stage, Suppression,
     Temperature,
 };
+pub use preprocessing::{ChannelOrder, PictureView, PixelFormat, Preprocessing};
 pub use statistics::{ClassMoments, ClassStatistics, Provenance};

@@ -6,8 +6,8 @@
 use ndarray::{Array2, Array3, Array4, ArrayView2, ArrayView3, ArrayView4, Axis, Zip};
 
 use crate::{
-    BorderLabels, ClassStatistics, Error, MissingStatistics, NonFinite, Params, Result, Score, Size,
-    Smoothing, Suppression,
+    BorderLabels, ClassStatistics, Error, MissingStatistics, NonFinite, Params, PictureView, Preprocessing,
+    Result, Score, Size, Smoothing, Suppression,
 };
 
 /// What each stage makes of a batch, with the official sign (high means normal).
@@ -285,4 +285,41 @@ pub fn smooth(score: &Array2<f64>, smoothing: Smoothing) -> Array2<f64> {
 /// `position + step`, clamped to `0..length`.
 fn clamped(position: usize, step: isize, length: usize) -> usize {
     position.saturating_add_signed(step).min(length - 1)
+}
+
+/// A network's input for a picture, 3 x H x W: resampled bilinearly where the sizes differ (align_corners = false, with a
+/// triangle that widens where the picture shrinks), then normalised.
+pub fn input(picture: &PictureView<'_>, preprocessing: &Preprocessing) -> Array3<f64> {
+    let old = picture.size();
+    let size = preprocessing.size_for(old.height, old.width);
+    let bytes = picture.format().bytes();
+    let (rows, columns) = (triangle(old.height, size.height), triangle(old.width, size.width));
+    Array3::from_shape_fn((3, size.height, size.width), |(channel, y, x)| {
+        let same_order = picture.format().order() == preprocessing.channel_order;
+        let offset = if same_order { channel } else { 2 - channel };
+        let mut value = 0.0;
+        for (row, row_weight) in rows[y].iter().enumerate() {
+            for (column, column_weight) in columns[x].iter().enumerate() {
+                if row_weight * column_weight > 0.0 {
+                    let byte = picture.data()[row * picture.row_stride() + column * bytes + offset];
+                    value += row_weight * column_weight * f64::from(byte);
+                }
+            }
+        }
+        (value * preprocessing.scale - preprocessing.mean[channel]) / preprocessing.std[channel]
+    })
+}
+
+/// For each of `new` samples the weights of all `old` ones.
+fn triangle(old: usize, new: usize) -> Vec<Vec<f64>> {
+    let ratio = old as f64 / new as f64;
+    let reach = ratio.max(1.0);
+    let weights = |sample: usize| {
+        let centre = (sample as f64 + 0.5) * ratio;
+        let heights: Vec<f64> =
+            (0..old).map(|tap| (1.0 - (tap as f64 + 0.5 - centre).abs() / reach).max(0.0)).collect();
+        let total: f64 = heights.iter().sum();
+        heights.iter().map(|height| height / total).collect()
+    };
+    (0..new).map(weights).collect()
 }

@@ -11,10 +11,10 @@ use ndarray::Axis;
 
 use super::method::{LayoutArg, MethodArgs, size};
 use super::model::ModelArgs;
-use super::pipeline::{Pipeline, picture_logits};
+use super::pipeline::{picture_logits, post_processor};
 use crate::files::{LogitsFile, PictureSource, list_pictures, read_labels, read_picture, write_whole};
 use crate::metrics::{NORMAL, UNEXPECTED};
-use crate::torch::Backbone;
+use crate::torch::{Backbone, PostProcessor};
 use crate::{
     AnomalyMap, ClassStatistics, Error, NonFinite, OperatingPoints, Params, Provenance, Result, Score,
     ScoreHistogram, Size, StatisticsAccumulator,
@@ -88,7 +88,7 @@ impl Arguments {
         let mut accumulator: Option<StatisticsAccumulator> = None;
         let mut classes = None;
         let mut images = 0;
-        source.each_map(self, Pipeline::new(bare, None), "statistics", |frame| {
+        source.each_map(self, post_processor(bare, None), "statistics", |frame| {
             let classes = *classes.get_or_insert(frame.classes);
             if frame.classes != classes {
                 let given = format!("has {} classes", frame.classes);
@@ -130,7 +130,7 @@ impl Arguments {
     /// Thresholds under the method's parameters, in a second pass over the inputs or over the labelled pictures.
     fn operating_points(&self, source: &Source, statistics: &ClassStatistics) -> Result<OperatingPoints> {
         let params = self.method.params(source.align_corners(self));
-        let pipeline = Pipeline::new(params, Some(statistics.clone()));
+        let pipeline = post_processor(params, Some(statistics.clone()));
         let (mut normal, mut unexpected) = (ScoreHistogram::default(), ScoreHistogram::default());
         match &self.labels {
             None => source.each_map(self, pipeline, "thresholds", |frame| {
@@ -265,7 +265,7 @@ impl Source {
     fn each_map(
         &self,
         arguments: &Arguments,
-        mut pipeline: Pipeline,
+        mut pipeline: PostProcessor,
         what: &'static str,
         mut handle: impl FnMut(Frame<'_>) -> Result<()>,
     ) -> Result<()> {
@@ -275,7 +275,7 @@ impl Source {
                 for source in pictures {
                     let picture = read_picture(source)?;
                     let size = Size::new(picture.height() as usize, picture.width() as usize);
-                    let (tensor, _) = picture_logits(&**backbone, &picture)?;
+                    let tensor = picture_logits(&**backbone, &picture)?;
                     let map = pipeline.submit_tensor(&tensor, size)?;
                     let classes = backbone.class_names().len();
                     handle(Frame { path: source.path(), name: source.name(), classes, map })?;

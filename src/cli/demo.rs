@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 use tch::Tensor;
 
-use super::pipeline::{Pipeline, picture_logits};
+use super::pipeline::{picture_logits, post_processor};
 use super::run::write_picture;
 use super::stdout;
 use super::together::Together;
@@ -18,7 +18,7 @@ use crate::metrics::{AnomalyMetrics, ConfusionMatrix, PixelScores};
 use crate::render::report::{Picture, Report, SYNTHETIC_SCENES, Scene};
 use crate::render::table::{MetricsRow, metrics_text, percent};
 use crate::render::{self, Panel, ScoreRange};
-use crate::torch::{Backbone, choose_device};
+use crate::torch::{Backbone, PostProcessor, choose_device};
 use crate::{ClassStatistics, DeviceRequest, Params, Result, Score, Size, Stage, cityscapes};
 
 /// Run the bundled network on the bundled scenes: pictures, metrics and a page that shows them
@@ -143,14 +143,14 @@ struct Drawn {
 
 /// One pipeline and the pixels' scores a method, over all scenes.
 struct Evaluation {
-    methods: Vec<(&'static str, Pipeline, PixelScores)>,
+    methods: Vec<(&'static str, PostProcessor, PixelScores)>,
     confusion: ConfusionMatrix,
 }
 
 impl Evaluation {
     fn new(backbone: &dyn Backbone, statistics: &ClassStatistics) -> Result<Self> {
         let methods = methods(backbone.align_corners()).map(|(name, params)| {
-            (name, Pipeline::new(params, Some(statistics.clone())), PixelScores::new())
+            (name, post_processor(params, Some(statistics.clone())), PixelScores::new())
         });
         let confusion = ConfusionMatrix::new(backbone.class_names().len())?;
         Ok(Self { methods: methods.into(), confusion })
@@ -162,7 +162,7 @@ impl Evaluation {
         let picture = decode_picture(path, scene.picture)?;
         let labels = decode_labels(path, scene.labels)?;
         let unexpected = decode_labels(path, scene.unexpected)?;
-        let (tensor, _) = picture_logits(backbone, &picture)?;
+        let tensor = picture_logits(backbone, &picture)?;
 
         let (prediction, maps) = self.maps(&tensor, &picture, &unexpected)?;
         self.confusion.add(labels.as_raw(), &prediction.iter().copied().collect::<Vec<_>>())?;

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, Warning};
 
 /// Find what a segmentation network has never learned
 ///
@@ -119,9 +119,11 @@ fn naming(file: Option<&Path>) -> impl Fn(Error) -> Error {
 
 /// Shows what the engine's construction found.
 fn warn(engine: &Engine) {
-    for warning in engine.warnings() {
-        eprintln!("sml: warning: {warning}");
-    }
+    engine.warnings().iter().for_each(show_warning);
+}
+
+fn show_warning(warning: &Warning) {
+    eprintln!("sml: warning: {warning}");
 }
 
 /// A bar on stderr for `length` pieces of work, hidden where stderr is no terminal.

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::method::MethodArgs;
 use super::model::ModelArgs;
-use super::pipeline::{FrameTimings, Pipeline, picture_logits};
 use super::together::Together;
 use crate::files::{
     PictureSource, list_pictures, prepare_folder, read_picture, write_grey_png, write_npy, write_rgb_png,
@@ -19,7 +18,8 @@ use crate::files::{
 };
 use crate::render::color_bar::BarColors;
 use crate::render::{self, ScoreRange};
-use crate::{ClassStatistics, Error, Params, Result, Size};
+use crate::torch::{FrameTimings, Pipeline, PipelineOptions};
+use crate::{ClassStatistics, Error, Params, PictureView, Result, Size};
 
 /// Find unexpected objects in pictures of streets
 ///
@@ -54,7 +54,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, value_parser = range)]
     range: Option<ScoreRange>,
 
-    /// Print the time of each stage on stderr
+    /// Print the times of preprocessing, network and each stage on stderr, with the post-processing's share and the whole
     #[arg(long)]
     timings: bool,
 
@@ -139,7 +139,9 @@ impl Arguments {
         let statistics = self.model.statistics(self.stats.as_deref(), &*backbone)?;
         let naming = super::naming(self.stats.as_deref());
         let threshold = self.threshold.resolve(&params, statistics.as_ref()).map_err(&naming)?;
-        let mut pipeline = Pipeline::new(params, statistics);
+        let options = PipelineOptions { profile: self.timings };
+        let mut pipeline =
+            Pipeline::new(backbone, params, statistics, options)?.on_warning(super::show_warning);
         prepare_folder(&self.output)?;
 
         let progress = super::progress_bar(pictures.len(), "pictures");
@@ -147,9 +149,7 @@ impl Arguments {
         for source in &pictures {
             progress.set_message(source.name());
             let picture = read_picture(source)?;
-            let (tensor, mut timings) = picture_logits(&*backbone, &picture)?;
-            let size = Size::new(picture.height() as usize, picture.width() as usize);
-            let map = pipeline.submit_tensor(&tensor, size).map_err(&naming)?;
+            let map = pipeline.run(&PictureView::try_from(&picture)?).map_err(&naming)?;
             let (score, prediction) =
                 (map.score.index_axis(Axis(0), 0), map.prediction.index_axis(Axis(0), 0));
             let range = self.range.unwrap_or_else(|| ScoreRange::upper_half(score.iter().copied()));
@@ -159,7 +159,7 @@ impl Arguments {
                 Written::write(&self.output, &source.name(), &overlay, score, prediction, threshold)?;
             let non_finite = map.non_finite.iter().sum();
             let summary = Summary::new(source, score, threshold, non_finite, written);
-            timings.stages = pipeline.timings()?;
+            let timings = pipeline.timings()?;
             progress.inc(1);
             self.report(&progress, summary, timings)?;
             times.push(timings);
@@ -173,13 +173,9 @@ impl Arguments {
 
     fn report(&self, progress: &ProgressBar, mut summary: Summary, timings: FrameTimings) -> Result<()> {
         if self.timings {
-            let list: Vec<String> = timings
-                .rows()
-                .iter()
-                .map(|(name, time)| format!("{name} {:.1} ms", milliseconds(*time)))
-                .collect();
-            progress.suspend(|| eprintln!("{}: {}", summary.picture, list.join(", ")));
-            summary.timings_ms = Some(timings.rows().map(|(name, time)| (name, milliseconds(time))).into());
+            let times = times_of(&timings);
+            progress.suspend(|| eprintln!("{}: {}", summary.picture, times_text(times)));
+            summary.timings_ms = Some(times.map(|(name, time)| (name, milliseconds(time))).into());
         }
         if self.json {
             return progress.suspend(|| super::stdout::print_json_line(&summary));
@@ -204,19 +200,36 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+/// Names and times: preprocessing, network, the stages, these together, everything.
+type Times = [(&'static str, Duration); 7];
+
+fn times_of(timings: &FrameTimings) -> Times {
+    let [preprocess, backbone, standardize, suppress, smooth] = timings.rows();
+    let sums = [("post_processing", timings.post_processing()), ("end_to_end", timings.total)];
+    [preprocess, backbone, standardize, suppress, smooth, sums[0], sums[1]]
+}
+
+/// One line for a person, with the post-processing's share of everything.
+fn times_text(times: Times) -> String {
+    let [.., (_, post_processing), (_, end_to_end)] = times;
+    let text =
+        |(name, time): (&str, Duration)| format!("{} {:.1} ms", name.replace('_', " "), milliseconds(time));
+    let mut list = times.map(text);
+    let share = 100.0 * post_processing.as_secs_f64() / end_to_end.as_secs_f64().max(f64::MIN_POSITIVE);
+    list[5].push_str(&format!(" ({share:.1} %)"));
+    list.join(", ")
+}
+
 /// Median times over all pictures. The first one, which warms everything up, is left out.
 fn print_medians(times: &[FrameTimings]) {
-    let list: Vec<String> = times[0]
-        .rows()
-        .iter()
-        .enumerate()
-        .map(|(row, (name, _))| {
-            let mut column: Vec<Duration> = times[1..].iter().map(|timings| timings.rows()[row].1).collect();
-            column.sort_unstable();
-            format!("{name} {:.1} ms", milliseconds(column[column.len() / 2]))
-        })
-        .collect();
-    eprintln!("median without the first picture: {}", list.join(", "));
+    let rows: Vec<Times> = times[1..].iter().map(times_of).collect();
+    let mut medians = times_of(&times[0]);
+    for (place, (_, median)) in medians.iter_mut().enumerate() {
+        let mut column: Vec<Duration> = rows.iter().map(|row| row[place].1).collect();
+        column.sort_unstable();
+        *median = column[column.len() / 2];
+    }
+    eprintln!("median without the first picture: {}", times_text(medians));
 }
 
 /// Results carry the pictures' names, so no two pictures may share one.

@@ -14,6 +14,7 @@ mod columns;
 mod edges;
 mod exponential;
 mod maxima;
+pub(crate) mod preprocess;
 mod rolling;
 pub(crate) mod sampling;
 mod smooth;

@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use super::plan::{AccumulateArgs, SmoothArgs, StandardizeArgs, SuppressArgs};
+use super::plan::{AccumulateArgs, PreprocessArgs, SmoothArgs, StandardizeArgs, SuppressArgs};
 
 /// One file of kernels/.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ pub enum KernelFile {
     Smooth,
     /// Moments of max logits.
     Accumulate,
+    /// A picture's bytes to a network's input.
+    Preprocess,
 }
 
 /// Names and texts of the headers that kernels include.
@@ -34,7 +36,8 @@ pub const HEADERS: [(&str, &str); 4] = [
 
 impl KernelFile {
     /// Every file.
-    pub const ALL: [Self; 4] = [Self::Standardize, Self::Suppress, Self::Smooth, Self::Accumulate];
+    pub const ALL: [Self; 5] =
+        [Self::Standardize, Self::Suppress, Self::Smooth, Self::Accumulate, Self::Preprocess];
 
     /// Its name without `.cu`.
     pub fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl KernelFile {
             Self::Suppress => "suppress",
             Self::Smooth => "smooth",
             Self::Accumulate => "accumulate",
+            Self::Preprocess => "preprocess",
         }
     }
 
@@ -53,6 +57,7 @@ impl KernelFile {
             Self::Suppress => include_str!("../../kernels/suppress.cu"),
             Self::Smooth => include_str!("../../kernels/smooth.cu"),
             Self::Accumulate => include_str!("../../kernels/accumulate.cu"),
+            Self::Preprocess => include_str!("../../kernels/preprocess.cu"),
         }
     }
 
@@ -63,6 +68,7 @@ impl KernelFile {
             Self::Suppress => size_of::<SuppressArgs>(),
             Self::Smooth => size_of::<SmoothArgs>(),
             Self::Accumulate => size_of::<AccumulateArgs>(),
+            Self::Preprocess => size_of::<PreprocessArgs>(),
         }
     }
 }
@@ -76,8 +82,8 @@ pub struct KernelVariant {
     pub defines: Vec<(&'static str, i64)>,
 }
 
-/// The macro that says which element type `standardize` reads: 0 float32, 1 float16, 2 bfloat16. The only one that a
-/// generic variant keeps.
+/// The macro that says which element type `standardize` reads and `preprocess` writes: 0 float32, 1 float16, 2 bfloat16. The
+/// only one that a generic variant keeps.
 pub const ELEMENT: &str = "SML_ELEMENT";
 
 impl KernelVariant {
@@ -90,10 +96,11 @@ impl KernelVariant {
 
     /// Every generic variant there is: together they serve every engine.
     pub fn all_generic() -> Vec<Self> {
-        let standardize =
-            (0..3).map(|element| Self { file: KernelFile::Standardize, defines: vec![(ELEMENT, element)] });
+        let typed = [KernelFile::Standardize, KernelFile::Preprocess]
+            .into_iter()
+            .flat_map(|file| (0..3).map(move |element| Self { file, defines: vec![(ELEMENT, element)] }));
         let others = [KernelFile::Suppress, KernelFile::Smooth, KernelFile::Accumulate];
-        standardize.chain(others.map(|file| Self { file, defines: Vec::new() })).collect()
+        typed.chain(others.map(|file| Self { file, defines: Vec::new() })).collect()
     }
 
     /// NVRTC's options. Multiplications and additions are not fused: the CPU engine does the same operations in the same

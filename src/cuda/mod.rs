@@ -15,6 +15,8 @@ mod device_workspace;
 pub mod driver;
 mod driver_error;
 mod embedded_kernels;
+#[cfg(feature = "torch")]
+mod frame_stream;
 mod graph;
 pub mod kernel_cache;
 mod kernel_set;
@@ -23,7 +25,9 @@ mod module;
 pub mod nvrtc;
 mod nvrtc_binding;
 mod nvrtc_files;
+mod pinned_memory;
 pub mod plan;
+mod preprocessor;
 mod queue;
 mod stage_clock;
 mod statistics_accumulator;
@@ -34,5 +38,8 @@ pub(crate) use cuda_engine::CudaEngine;
 pub use cuda_engine::CudaOptions;
 pub use device_slices::LogitElement;
 pub use embedded_kernels::embedded_architectures;
+#[cfg(feature = "torch")]
+pub(crate) use frame_stream::{DeviceResults, FrameStream, Mark};
+pub use preprocessor::CudaPreprocessor;
 pub use statistics_accumulator::CudaStatisticsAccumulator;
 pub use stream::RawStream;

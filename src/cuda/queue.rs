@@ -29,6 +29,8 @@ pub(super) enum Step {
     Graph,
     Time,
     Read,
+    /// What, and where to.
+    Copy(&'static str),
 }
 
 pub(super) type Failure = (Step, DriverError);
@@ -149,6 +151,7 @@ impl Queue {
             Step::Graph => format!("launch a frame's graph on {device}"),
             Step::Time => "time the stages".to_owned(),
             Step::Read => format!("read memory of {device}"),
+            Step::Copy(what) => format!("copy {what} ({device})"),
         };
         let mut message = describe(error);
         if breaks_the_context(error) {

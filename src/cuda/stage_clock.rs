@@ -70,7 +70,7 @@ impl StageClock {
                 KernelFile::Standardize => timings.standardize += time,
                 KernelFile::Suppress => timings.suppress += time,
                 KernelFile::Smooth => timings.smooth += time,
-                KernelFile::Accumulate => {}
+                KernelFile::Accumulate | KernelFile::Preprocess => {}
             }
         }
         Ok(Some(timings))

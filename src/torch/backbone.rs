@@ -10,7 +10,7 @@ use crate::{Error, Result, Size};
 ///
 /// To add one, implement the accessors and [`logits`](Backbone::logits); the provided methods check what goes in and
 /// what comes out.
-pub trait Backbone {
+pub trait Backbone: Send {
     /// Name for people, for example in reports.
     fn name(&self) -> &str;
 

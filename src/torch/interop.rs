@@ -183,6 +183,18 @@ impl Engine {
         Ok(AnomalyTensors { score, prediction, non_finite })
     }
 
+    /// As [`Engine::submit`], with the logits read in the memory of a tensor on the CPU and the result in the engine's own.
+    ///
+    /// # Errors
+    /// As [`Engine::submit_tensor`]; [`Error::Device`] for an engine on a GPU.
+    pub fn submit_host_tensor(&mut self, logits: &Tensor, size: Size) -> Result<AnomalyMap<'_>> {
+        let view = View::of_logits(logits, Device::Cpu)?;
+        // SAFETY: as for `submit_host_views`: the slice is used and dropped before this call returns, which runs no code of
+        // the caller. The result lies in the engine's memory.
+        let logits = unsafe { view.logits()? };
+        self.submit(&logits, size)
+    }
+
     /// As [`Engine::submit_tensor`], with the results written in tensors' own memory. Automatic differentiation does not
     /// see the writing. Other threads must not use the tensors' memory meanwhile.
     ///

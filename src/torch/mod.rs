@@ -15,9 +15,15 @@ mod deeplab;
 mod deeplab_backbone;
 mod execution;
 mod formula;
+#[cfg(feature = "cuda")]
+mod gpu_frames;
+mod host_frames;
+mod input_tensor;
 mod interop;
 pub mod libtorch;
 mod parameters;
+mod pipeline;
+mod post_processor;
 mod preprocessing;
 mod resnet;
 mod sidecar;
@@ -25,6 +31,7 @@ mod tensor_view;
 mod torchscript;
 mod weights;
 
+pub use crate::preprocessing::{ChannelOrder, Preprocessing};
 pub use backbone::Backbone;
 #[cfg(feature = "cuda")]
 pub use cuda_stream::{StreamGuard, current_stream};
@@ -37,7 +44,8 @@ pub use formula::{Formula, formula_weights};
 pub(crate) use interop::OwnTensors;
 pub use interop::{AnomalyTensors, HostAnomalyMap, OutputTensors, borrow_logits};
 pub use libtorch::choose_device;
-pub use preprocessing::{ChannelOrder, Preprocessing};
+pub use pipeline::{FrameTimings, Pipeline, PipelineOptions};
+pub use post_processor::PostProcessor;
 pub use resnet::{Depth, OutputStride};
 pub use sidecar::Sidecar;
 pub use torchscript::TorchScriptBackbone;

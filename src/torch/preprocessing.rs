@@ -1,42 +1,11 @@
-//! From a picture to a network's input tensor.
-//!
-//! The 8-bit picture is copied to the device as it is and normalised there: a quarter of the bytes cross the bus.
+//! Preprocessing with libtorch's tensors: what the networks here want, and one picture's input.
 
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Tensor};
 
-use super::{DabNet, torch_error};
-use crate::{Error, Result, Size};
-
-/// Order of the three colour channels that a network was trained with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChannelOrder {
-    /// Red first, as PNG and JPEG store it.
-    #[default]
-    Rgb,
-    /// Blue first, as OpenCV reads it.
-    Bgr,
-}
-
-/// What a network expects of its input: value = (pixel * scale - mean) / std, by channel in the network's own order,
-/// with pixels in 0..=255.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preprocessing {
-    /// Size that every picture is brought to; `None` keeps the picture's own.
-    pub input_size: Option<Size>,
-    /// Without `input_size`: sides that are not multiples of this are enlarged to the next one.
-    pub multiple: usize,
-    /// Order of the channels.
-    pub channel_order: ChannelOrder,
-    /// Factor on the pixel values, for example 1/255.
-    pub scale: f64,
-    /// Subtracted after scaling.
-    pub mean: [f64; 3],
-    /// Divisor after subtraction.
-    pub std: [f64; 3],
-}
+use super::input_tensor::InputTensor;
+use super::{DabNet, InputFormat, torch_error};
+use crate::{ChannelOrder, PictureView, Preprocessing, Preprocessor, Result};
 
 impl Preprocessing {
     /// What DABNet's published weights and the bundled ones were trained with: red, green and blue in 0..=255 less the mean
@@ -52,55 +21,23 @@ impl Preprocessing {
         }
     }
 
-    /// Size of the network's input for a picture of the given size.
-    pub fn size_for(&self, height: usize, width: usize) -> Size {
-        let next = |side: usize| side.next_multiple_of(self.multiple.max(1));
-        self.input_size.unwrap_or(Size { height: next(height), width: next(width) })
-    }
-
-    /// The input tensor 1 x 3 x H x W, float32 on `device`.
+    /// The input tensor 1 x 3 x H x W, float32 on `device`, made on the CPU: for one picture. For many,
+    /// [`Pipeline`](super::Pipeline) keeps what this makes anew each time, and does the work where the network runs.
     ///
     /// A picture of another size than [`size_for`](Self::size_for) gives is resampled bilinearly (align_corners = false,
     /// widened filter where it shrinks), so that positions in the logits correspond to positions in the picture by
     /// the ratio of the sizes alone.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a picture without pixels, [`Error::Torch`] when libtorch or the device fails.
+    /// [`Error::Shape`](crate::Error::Shape) for a picture without pixels, [`Error::Torch`](crate::Error::Torch) when
+    /// libtorch or the device fails.
     pub fn apply(&self, picture: &RgbImage, device: Device) -> Result<Tensor> {
-        let (width, height) = (picture.width() as usize, picture.height() as usize);
-        if width == 0 || height == 0 {
-            return Err(Error::Shape {
-                what: "the picture",
-                given: format!("{height} x {width} pixels"),
-                expected: "at least one pixel".to_owned(),
-            });
-        }
-        let size = self.size_for(height, width);
-        self.tensor(picture.as_raw(), [height, width], size, device)
-            .map_err(torch_error(format!("prepare a picture of {height} x {width} pixels")))
-    }
-
-    fn tensor(
-        &self,
-        pixels: &[u8],
-        [height, width]: [usize; 2],
-        size: Size,
-        device: Device,
-    ) -> Result<Tensor, TchError> {
-        let rows = Tensor::f_from_data_size(pixels, &[1, height as i64, width as i64, 3], Kind::Uint8)?;
-        let mut planes = rows.f_to_device(device)?.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?;
-        if self.channel_order == ChannelOrder::Bgr {
-            planes = planes.f_flip([1])?;
-        }
-        if size != (Size { height, width }) {
-            let target = [size.height as i64, size.width as i64];
-            planes = planes.f_internal_upsample_bilinear2d_aa(target, false, None, None)?;
-        }
-        let per_channel = |values: [f64; 3]| {
-            let values = Tensor::f_from_slice(&values.map(|value| value as f32))?;
-            values.f_view([1, 3, 1, 1])?.f_to_device(device)
-        };
-        let scaled = if self.scale == 1.0 { planes } else { planes.f_mul_scalar(self.scale)? };
-        scaled.f_sub(&per_channel(self.mean)?)?.f_div(&per_channel(self.std)?)?.f_contiguous()
+        let picture = PictureView::try_from(picture)?;
+        let mut preprocessor = Preprocessor::new(self, picture.size())?;
+        let size = preprocessor.input_size();
+        let mut input = InputTensor::new(size, InputFormat::default(), Device::Cpu)?;
+        input.fill(&mut preprocessor, &picture)?;
+        let action = || format!("bring an input of {size} to {device:?}");
+        input.into_tensor().f_to_device(device).map_err(torch_error(action()))
     }
 }

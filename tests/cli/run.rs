@@ -207,19 +207,26 @@ fn timings_name_every_stage() {
     folder.write("1.png", png(&picture(7, 32, 24)));
     folder.write("2.png", png(&picture(8, 24, 32)));
     let ended = run(&folder, &["1.png", "2.png", "--timings", "--json"]).succeeded();
-    let stages = ["preprocess", "backbone", "standardize", "suppress", "smooth"];
+    let stages =
+        ["preprocess", "backbone", "standardize", "suppress", "smooth", "post_processing", "end_to_end"];
     let lines: Vec<&str> = ended.stderr().lines().collect();
     let starts = ["1.png: ", "2.png: ", "median without the first picture: "];
     assert_eq!(lines.len(), starts.len(), "{}", ended.stderr());
     for (line, start) in lines.iter().zip(starts) {
         assert!(line.starts_with(start), "{line}");
-        assert!(stages.iter().all(|stage| line.contains(&format!("{stage} "))), "{line}");
+        let spoken = |stage: &&str| line.contains(&format!("{} ", stage.replace('_', " ")));
+        assert!(stages.iter().all(spoken) && line.contains(" %), end to end "), "{line}");
     }
     for line in ended.json_lines() {
         let times = line["timings_ms"].as_object().unwrap();
         assert_eq!(times.len(), stages.len());
         assert!(stages.iter().all(|stage| times[*stage].as_f64().unwrap() >= 0.0), "{line}");
-        assert!(times["backbone"].as_f64().unwrap() > 0.0, "{line}");
+        let time = |part: &str| times[part].as_f64().unwrap();
+        assert!(time("backbone") > 0.0, "{line}");
+        let post_processing = time("standardize") + time("suppress") + time("smooth");
+        assert!((time("post_processing") - post_processing).abs() < 1e-6, "{line}");
+        let parts = time("preprocess") + time("backbone") + post_processing;
+        assert!(parts <= time("end_to_end") + 1e-6, "{line}");
     }
 }
 

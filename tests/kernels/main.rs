@@ -9,6 +9,8 @@ mod data;
 mod frames;
 #[path = "../kernel_harness/mod.rs"]
 mod kernel_harness;
+#[path = "../pictures/mod.rs"]
+mod pictures;
 
 mod accumulate;
 mod engine_on_host;
@@ -16,5 +18,6 @@ mod engine_on_host;
 mod golden;
 mod harness_bites;
 mod mutations;
+mod preprocess;
 mod probes;
 mod properties;

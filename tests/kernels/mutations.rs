@@ -71,7 +71,7 @@ const fn fault(
     Fault { kernel, probe, file, from, to }
 }
 
-use KernelFile::{Accumulate, Smooth, Standardize, Suppress};
+use KernelFile::{Accumulate, Preprocess, Smooth, Standardize, Suppress};
 
 const FAULTS: &[Fault] = &[
     // One pixel's prediction and score.
@@ -338,6 +338,63 @@ const FAULTS: &[Fault] = &[
         "accumulate.cu",
         "deviation * deviation : 0.0",
         "deviation * deviation : deviation",
+    ),
+    // A picture's bytes.
+    fault(Preprocess, "picture", "preprocess.cu", "int x = 4 * (int)(", "int x = 5 * (int)("),
+    fault(Preprocess, "picture", "preprocess.cu", "int count = min(4, args.width - x);", "int count = 4;"),
+    fault(Preprocess, "picture, odd address", "preprocess.cu", "(u64)from % 4 == 0) {", "true) {"),
+    fault(
+        Preprocess,
+        "picture, 4 bytes, misaligned",
+        "preprocess.cu",
+        "(u64)from % 16 == 0",
+        "(u64)from % 4 == 0",
+    ),
+    fault(Preprocess, "picture, 4 bytes", "preprocess.cu", "words[2] = all.z", "words[2] = all.w"),
+    fault(Preprocess, "picture", "preprocess.cu", "if (i < count * bytes) words", "words"),
+    fault(Preprocess, "picture", "preprocess.cu", "(u32)from[i] << i % 4 * 8", "(u32)from[i] << i % 4 * 4"),
+    fault(
+        Preprocess,
+        "picture, 4 bytes",
+        "preprocess.cu",
+        "int at = i * bytes + channel;",
+        "int at = i * 3 + channel;",
+    ),
+    fault(
+        Preprocess,
+        "picture, misaligned input",
+        "preprocess.cu",
+        " && (u64)to % (4 * sizeof(Element)) == 0",
+        "",
+    ),
+    fault(Preprocess, "picture", "preprocess.cu", "count == values && ", ""),
+    fault(Preprocess, "picture, pixels", "preprocess.cu", "values[2 - i % 3][i / 3]", "values[i % 3][i / 3]"),
+    fault(Preprocess, "picture, pixels of float16", "preprocess.cu", "run, 3 * count);", "run, 12);"),
+    fault(Preprocess, "picture", "preprocess.cu", "/ args.std[channel];", "/ args.std[0];"),
+    fault(
+        Preprocess,
+        "picture, float16",
+        "preprocess.cu",
+        "narrowed(c) | (u32)narrowed(d) << 16",
+        "narrowed(c)",
+    ),
+    fault(Preprocess, "picture, bfloat16", "common.cuh", "0x7fffu + (bits >> 16 & 1u)", "0x8000u"),
+    fault(Preprocess, "picture, larger", "preprocess.cu", "(args.row_first[y] + row)", "row"),
+    fault(
+        Preprocess,
+        "picture, smaller",
+        "preprocess.cu",
+        "tap < args.column_taps",
+        "tap + 1 < args.column_taps",
+    ),
+    fault(Preprocess, "picture, smaller", "preprocess.cu", "row < args.row_taps", "row + 1 < args.row_taps"),
+    fault(Preprocess, "picture, smaller", "preprocess.cu", "weight * along[channel]", "along[channel]"),
+    fault(
+        Preprocess,
+        "picture, smaller, pixels",
+        "preprocess.cu",
+        "((i64)y * args.width + x) * 3 + plane",
+        "((i64)y * args.width + x) * 3 + channel",
     ),
 ];
 

@@ -12,6 +12,7 @@ use crate::engine_on_host::{Arrangement, Pins, Setting, is_mutated, submit};
 use crate::frames::{Frame, logits, statistics};
 use crate::kernel_harness::{Failure, Order};
 use crate::mutations::Mutation;
+use crate::preprocess::{Preparation, preparations};
 use crate::properties::difference;
 
 /// One run whose result is known.
@@ -19,12 +20,15 @@ use crate::properties::difference;
 pub enum Probe {
     Frame { kernel: KernelFile, name: &'static str, frame: Box<Frame>, setting: Box<Setting> },
     Calibration { name: &'static str, calibration: Calibration },
+    Preparation { name: &'static str, preparation: Box<Preparation> },
 }
 
 impl Probe {
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Frame { name, .. } | Self::Calibration { name, .. } => name,
+            Self::Frame { name, .. } | Self::Calibration { name, .. } | Self::Preparation { name, .. } => {
+                name
+            }
         }
     }
 
@@ -33,6 +37,7 @@ impl Probe {
         match self {
             Self::Frame { kernel, .. } => *kernel,
             Self::Calibration { .. } => KernelFile::Accumulate,
+            Self::Preparation { .. } => KernelFile::Preprocess,
         }
     }
 
@@ -42,7 +47,7 @@ impl Probe {
             Self::Frame { frame, setting, .. } => {
                 is_mutated(frame, &Setting { mutation: Some(mutation.clone()), ..(**setting).clone() })
             }
-            Self::Calibration { .. } => true,
+            Self::Calibration { .. } | Self::Preparation { .. } => true,
         }
     }
 
@@ -58,6 +63,9 @@ impl Probe {
             }
             Self::Calibration { calibration, .. } => {
                 Ok(calibration.difference(&calibration.on_host(order, mutation)?))
+            }
+            Self::Preparation { preparation, .. } => {
+                Ok(preparation.difference(&preparation.on_host(order, mutation)?))
             }
         }
     }
@@ -249,6 +257,10 @@ fn smooth_probes() -> Vec<(&'static str, Frame, Setting)> {
     ]
 }
 
+fn prepared((name, preparation): (&'static str, Preparation)) -> Probe {
+    Probe::Preparation { name, preparation: Box::new(preparation) }
+}
+
 /// All of them.
 pub fn probes() -> Vec<Probe> {
     let of = |kernel, list: Vec<(&'static str, Frame, Setting)>| {
@@ -272,5 +284,6 @@ pub fn probes() -> Vec<Probe> {
         .chain(of(KernelFile::Suppress, suppress_probes()))
         .chain(of(KernelFile::Smooth, smooth_probes()))
         .chain(calibrations)
+        .chain(preparations().into_iter().map(prepared))
         .collect()
 }

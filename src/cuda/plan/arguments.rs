@@ -165,6 +165,46 @@ pub struct DeviceMoments {
     pub squared_deviations: f64,
 }
 
+/// Arguments of `preprocess.cu`: both entry points of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub struct PreprocessArgs {
+    /// First byte of the picture.
+    pub pixels: u64,
+    /// The network's input, 1 x 3 x H x W, packed: planes or pixels.
+    pub input: u64,
+    /// First row of the picture under each row of the input, int32 (`preprocess_resized`).
+    pub row_first: u64,
+    /// Weights of the rows from there on: H x `row_taps` of float32 (`preprocess_resized`).
+    pub row_weights: u64,
+    /// As `row_first`, for columns.
+    pub column_first: u64,
+    /// As `row_weights`, for columns.
+    pub column_weights: u64,
+    /// Bytes from one row of the picture to the next.
+    pub row_stride: i64,
+    /// Rows of the input.
+    pub height: i32,
+    /// Columns of the input.
+    pub width: i32,
+    /// Bytes of a pixel: 3 or 4.
+    pub pixel_bytes: i32,
+    /// 1 where the picture's first channel is the network's last.
+    pub swapped: i32,
+    /// 1 where the input's channels lie together.
+    pub channels_last: i32,
+    /// Rows of the picture that a row of the input is made of (`preprocess_resized`).
+    pub row_taps: i32,
+    /// Columns likewise.
+    pub column_taps: i32,
+    /// Factor on the bytes.
+    pub scale: f32,
+    /// Subtracted then, in the order of the picture's channels.
+    pub mean: [f32; 3],
+    /// Divisor then, likewise.
+    pub std: [f32; 3],
+}
+
 /// The arguments of one launch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arguments {
@@ -176,6 +216,8 @@ pub enum Arguments {
     Smooth(SmoothArgs),
     /// Of `accumulate.cu`.
     Accumulate(AccumulateArgs),
+    /// Of `preprocess.cu`.
+    Preprocess(PreprocessArgs),
 }
 
 impl Arguments {
@@ -186,6 +228,7 @@ impl Arguments {
             Self::Suppress(arguments) => bytemuck::bytes_of(arguments),
             Self::Smooth(arguments) => bytemuck::bytes_of(arguments),
             Self::Accumulate(arguments) => bytemuck::bytes_of(arguments),
+            Self::Preprocess(arguments) => bytemuck::bytes_of(arguments),
         }
     }
 
@@ -196,6 +239,7 @@ impl Arguments {
             Self::Suppress(_) => 3,
             Self::Smooth(_) => 2,
             Self::Accumulate(_) => 4,
+            Self::Preprocess(_) => 6,
         }
     }
 }

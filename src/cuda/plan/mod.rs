@@ -6,6 +6,7 @@
 
 mod accumulate;
 mod arguments;
+mod preprocess;
 mod smooth;
 mod standardize;
 mod suppress;
@@ -13,7 +14,10 @@ mod suppress;
 use std::ops::Deref;
 
 pub use accumulate::AccumulatePlan;
-pub use arguments::{AccumulateArgs, Arguments, DeviceMoments, SmoothArgs, StandardizeArgs, SuppressArgs};
+pub use arguments::{
+    AccumulateArgs, Arguments, DeviceMoments, PreprocessArgs, SmoothArgs, StandardizeArgs, SuppressArgs,
+};
+pub use preprocess::PreprocessPlan;
 
 use crate::cuda::kernels::KernelVariant;
 use crate::{Capacity, ElementType, LogitsShape, Params, Size};

@@ -109,7 +109,8 @@ impl StandardizePlan {
     }
 }
 
-fn code_of_element(element: ElementType) -> i64 {
+/// The element type's number in [`ELEMENT`].
+pub(super) fn code_of_element(element: ElementType) -> i64 {
     match element {
         ElementType::F32 => 0,
         ElementType::F16 => 1,

@@ -1,0 +1,92 @@
+//! Frames whose picture is prepared on the CPU: those of a network on the CPU, and of one on a device that only libtorch
+//! knows.
+//!
+//! Preprocessing and post-processing run on rayon's threads, the network on libtorch's, one behind the other, so that each has
+//! all cores while it runs.
+
+use std::time::Instant;
+
+use tch::{Device, Tensor};
+
+use super::input_tensor::InputTensor;
+use super::pipeline::FrameTimings;
+use super::{AnomalyTensors, Backbone, PostProcessor, torch_error};
+use crate::{AnomalyMap, PictureView, Preprocessor, Result};
+
+/// What frames of one size need.
+pub(super) struct HostFrames {
+    preprocessor: Preprocessor,
+    input: InputTensor,
+    pub timings: FrameTimings,
+}
+
+impl HostFrames {
+    /// # Errors
+    /// As [`Preprocessor::new`].
+    pub fn new(backbone: &dyn Backbone, picture: &PictureView<'_>) -> Result<Self> {
+        let preprocessor = Preprocessor::new(backbone.preprocessing(), picture.size())?;
+        let input = InputTensor::new(preprocessor.input_size(), backbone.input_format(), Device::Cpu)?;
+        Ok(Self { preprocessor, input, timings: FrameTimings::default() })
+    }
+
+    /// Whether it was made for pictures like this one.
+    pub fn fits(&self, picture: &PictureView<'_>) -> bool {
+        self.preprocessor.picture_size() == picture.size()
+    }
+
+    /// The frame's result in host memory.
+    ///
+    /// # Errors
+    /// As [`Backbone::forward`] and [`PostProcessor::submit_tensor`].
+    pub fn run<'a>(
+        &mut self,
+        backbone: &dyn Backbone,
+        post_processor: &'a mut PostProcessor,
+        picture: &PictureView<'_>,
+    ) -> Result<AnomalyMap<'a>> {
+        let start = Instant::now();
+        let logits = self.logits(backbone, picture)?;
+        let map = post_processor.submit_tensor(&logits, picture.size())?;
+        self.timings.total = start.elapsed();
+        Ok(map)
+    }
+
+    /// The frame's result in tensors.
+    ///
+    /// # Errors
+    /// As [`Backbone::forward`] and [`PostProcessor::submit_in_place`].
+    pub fn submit<'a>(
+        &mut self,
+        backbone: &dyn Backbone,
+        post_processor: &'a mut PostProcessor,
+        picture: &PictureView<'_>,
+    ) -> Result<AnomalyTensors<'a>> {
+        let start = Instant::now();
+        let mut logits = self.logits(backbone, picture)?;
+        if logits.device() != Device::Cpu {
+            logits = logits.f_to_device(Device::Cpu).map_err(torch_error("bring the logits to the host"))?;
+        }
+        let tensors = post_processor.submit_in_place(&logits, picture.size())?;
+        self.timings.total = start.elapsed();
+        Ok(tensors)
+    }
+
+    fn logits(&mut self, backbone: &dyn Backbone, picture: &PictureView<'_>) -> Result<Tensor> {
+        let start = Instant::now();
+        self.input.fill(&mut self.preprocessor, picture)?;
+        let moved;
+        let input = match backbone.device() {
+            Device::Cpu => self.input.tensor(),
+            device => {
+                let tensor = self.input.tensor();
+                moved = tensor.f_to_device(device).map_err(torch_error("bring the input to the network"))?;
+                &moved
+            }
+        };
+        self.timings.preprocess = start.elapsed();
+        let start = Instant::now();
+        let logits = backbone.forward(input)?;
+        self.timings.backbone = start.elapsed();
+        Ok(logits)
+    }
+}
