@@ -10,6 +10,7 @@
 //! What a lane does in a stage is a struct whose `call` is always inlined, and so is all that it calls: a closure would be
 //! compiled once, for the least of the instruction sets, and only called from code for the others.
 
+mod columns;
 mod edges;
 mod exponential;
 mod maxima;
@@ -32,6 +33,7 @@ use crate::engine::{Capacity, StageTimings};
 use crate::logits::Logits;
 use crate::statistics::Standardization;
 use crate::{Params, Size};
+use columns::Columns;
 use edges::{Cut, Edges};
 use sampling::Sample;
 use smooth::Taps;
@@ -60,7 +62,7 @@ pub(crate) struct CpuEngine {
     /// One a thread. A thread that works on a lane holds its own; of more threads than were expected, some wait for each other.
     scratch: Vec<Mutex<Scratch>>,
     rows: Vec<Sample>,
-    columns: Vec<Sample>,
+    columns: Columns,
     /// Standardized rows for the suppression of the lanes beside them.
     standardized: Edges,
     /// Suppressed rows for the smoothing.
@@ -103,7 +105,7 @@ impl CpuEngine {
         Self {
             scratch: (0..threads).map(|_| Mutex::new(scratch())).collect(),
             rows: vec![Sample::default(); height],
-            columns: vec![Sample::default(); width],
+            columns: Columns::new(width),
             standardized: edges(iterations.as_ref().map_or(0, Iterations::halo)),
             suppressed: edges(taps.as_ref().map_or(0, Taps::reach)),
             arch,
@@ -139,7 +141,7 @@ impl CpuEngine {
         if upsampled {
             let source = logits.shape().size;
             sampling::fill(&mut self.rows[..size.height], source.height, self.params.align_corners);
-            sampling::fill(&mut self.columns[..size.width], source.width, self.params.align_corners);
+            self.columns.place(size.width, source.width, self.params.align_corners);
         }
         let pixels = size.pixels();
         let least = least_rows(self.iterations.as_ref(), self.taps.as_ref());
@@ -172,7 +174,7 @@ impl CpuEngine {
         let Self { arch, scratch, rows, columns, params, standardization, .. } = self;
         let task = standardize::Task {
             logits: *logits,
-            upsampling: upsampled.then(|| (&rows[..size.height], &columns[..size.width])),
+            upsampling: upsampled.then(|| (&rows[..size.height], &*columns)),
             score: params.score,
             non_finite: params.non_finite,
             standardization: standardization.as_ref(),

@@ -14,6 +14,7 @@
 use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
 
+use super::columns::Columns;
 use super::exponential::exp;
 use super::maxima::{self, Maxima, RUN};
 use super::sampling::Sample;
@@ -120,7 +121,7 @@ impl Scratch {
 pub(super) struct Task<'a> {
     pub logits: Logits<'a>,
     /// Sampling positions of rows and columns; `None` when the logits have the output's size.
-    pub upsampling: Option<(&'a [Sample], &'a [Sample])>,
+    pub upsampling: Option<(&'a [Sample], &'a Columns)>,
     pub score: Score,
     pub non_finite: NonFinite,
     pub standardization: Option<&'a Standardization>,
@@ -175,7 +176,7 @@ fn row<S: Simd>(
     prediction: &mut [u8],
 ) -> u64 {
     if let Some((rows, columns)) = task.upsampling {
-        let pays = task.score.is_the_winners() && columns.len() >= task.logits.shape().size.width;
+        let pays = task.score.is_the_winners() && columns.width() >= task.logits.shape().size.width;
         if pays && upsample::row(task, &mut scratch.upsample, rows[y], columns, score, prediction) {
             return 0;
         }
@@ -284,7 +285,7 @@ pub(super) fn tiles(
     for (i, (score, prediction)) in score.chunks_mut(TILE).zip(prediction.chunks_mut(TILE)).enumerate() {
         let (x, width) = (start + i * TILE, score.len());
         match (task.upsampling, task.logits.data()) {
-            (Some((_, columns)), _) => interpolate_columns(task, &columns[x..x + width], scratch),
+            (Some((_, columns)), _) => interpolate_columns(task, &columns.samples()[x..x + width], scratch),
             (None, LogitsData::F32(data)) => gather(data, task, y, x, width, scratch),
             (None, LogitsData::F16(data)) => gather(data, task, y, x, width, scratch),
             (None, LogitsData::BF16(data)) => gather(data, task, y, x, width, scratch),

@@ -11,8 +11,8 @@
 //! are copies from before the stage ([`Edges`](super::edges::Edges)), one an iteration, and are worked on as far as the lane needs.
 //!
 //! The official arithmetic multiplies masked positions by 0, and so does this one: it needs no branch. The product is 0
-//! unless the score is NaN or infinite: these spread to the pixels around them. Near a row that holds any, rows are kept as
-//! they were before an iteration, and that reads them there.
+//! unless the score is NaN or infinite: these spread to the pixels around them. From the first sum on that is not finite, a row
+//! is kept as it was before the iteration, and that reads it there.
 
 use pulp::NullaryFnOnce;
 
@@ -140,14 +140,8 @@ impl NullaryFnOnce for Lane<'_> {
             (state.weighed, state.kept) = (start, [usize::MAX; 2]);
         }
         let count = states.len();
-        let (mut seen, mut broken) = (start, None);
         for newest in start..stop + count - 1 {
-            let below = (newest + 2).min(stop);
-            masks.advance(below);
-            while seen < below {
-                broken = if all_finite(rows.row(seen)) { broken } else { Some(seen) };
-                seen += 1;
-            }
+            masks.advance((newest + 2).min(stop));
             for (i, state) in states.iter_mut().enumerate() {
                 // Rows beyond the lane that the iterations still to come will read.
                 let margin = count - 1 - i;
@@ -155,8 +149,7 @@ impl NullaryFnOnce for Lane<'_> {
                 if y + margin < first || y < start || y >= (end + margin).min(stop) {
                     continue;
                 }
-                let careful = broken.is_some_and(|broken| broken + 1 + count >= y);
-                state.average(y, height, &masks, &mut rows, careful);
+                state.average(y, height, &masks, &mut rows);
             }
         }
     }
@@ -336,9 +329,9 @@ fn spread(row: &[u8], step: usize, out: &mut [u8]) {
 }
 
 impl Iteration {
-    /// Averages the masked pixels of row `y`. `careful` where a score that is not finite may be near.
+    /// Averages the masked pixels of row `y`.
     #[inline(always)]
-    fn average(&mut self, y: usize, height: usize, masks: &Masks<'_>, rows: &mut Rows<'_>, careful: bool) {
+    fn average(&mut self, y: usize, height: usize, masks: &Masks<'_>, rows: &mut Rows<'_>) {
         let Self { radius, weights, weighed, before, kept } = self;
         let (mask, width) = (masks.row(y), masks.width);
         if !reaches(mask, *radius) {
@@ -349,10 +342,6 @@ impl Iteration {
             weigh(masks.row(y), *radius, weights.row_mut(y, pitch(width)));
         }
         *weighed = window[2] + 1;
-        if careful {
-            before.row_mut(y, width).copy_from_slice(rows.row(y));
-            kept[y % 2] = y;
-        }
         let [above, own, below] = window;
         let weights = [
             weights.row(above, pitch(width)),
@@ -382,6 +371,11 @@ impl Iteration {
                     [&beginning(u, x), &beginning(v, x), &beginning(w, x)],
                 )
             };
+            if kept[y % 2] != y && !all_finite(&sum) {
+                // From here on a mean may be no number that times 0 is 0. What was written to the row before is one.
+                before.row_mut(y, width).copy_from_slice(rows.row(y));
+                kept[y % 2] = y;
+            }
             replace(&mut rows.row_mut(y)[x..x + length], mask, *radius, (&sum, &count));
         }
     }

@@ -8,14 +8,13 @@
 //!
 //! Source rows are widened to float32 when the output first needs them, two at a time.
 
+use super::columns::Columns;
 use super::sampling::Sample;
 use super::standardize::{Element, Task, standardize_winners};
 use crate::logits::LogitsData;
 
 /// Classes a word of candidates tells apart.
 const WORD: usize = 32;
-/// Words for 255 classes.
-const WORDS: usize = 8;
 /// In place of a class: the cell has several candidates.
 const SEVERAL: u16 = u16::MAX;
 
@@ -84,6 +83,18 @@ impl SourceRow {
         }
     }
 
+    /// How far the best class of a position is ahead of the runner-up.
+    #[inline(always)]
+    fn lead(&self, x: usize) -> f32 {
+        self.first[x] - self.second[x]
+    }
+
+    /// Bits of the row's largest magnitude.
+    #[inline(always)]
+    fn largest(&self, width: usize) -> u32 {
+        self.magnitude[..width].iter().fold(0, |largest, &bits| bits.max(largest))
+    }
+
     /// Finds best class and runner-up of each position.
     #[inline(always)]
     fn rank(&mut self, width: usize, classes: usize) {
@@ -114,9 +125,12 @@ impl SourceRow {
 struct Cells {
     /// The class of each cell, or [`SEVERAL`].
     class: Vec<u16>,
-    /// Logits of that class at the upper left, upper right, lower left and lower right corner.
+    /// Logits of the class that leads at the upper left, at the upper left, upper right, lower left and lower right corner.
     corners: [Vec<f32>; 4],
-    candidates: Vec<[u32; WORDS]>,
+    /// What a class must reach at a corner to be a candidate.
+    limits: [Vec<f32>; 4],
+    /// Bits of the classes that can win: a run of the row's width for every [`WORD`] classes.
+    candidates: Vec<u32>,
 }
 
 /// Scratch memory of one lane.
@@ -141,7 +155,8 @@ impl Scratch {
             cells: Cells {
                 class: vec![0; width],
                 corners: [run(), run(), run(), run()],
-                candidates: vec![[0; WORDS]; width],
+                limits: [run(), run(), run(), run()],
+                candidates: vec![0; classes.div_ceil(WORD) * width],
             },
             broken: false,
             left: run(),
@@ -162,7 +177,7 @@ pub(super) fn row(
     task: &Task<'_>,
     scratch: &mut Scratch,
     at: Sample,
-    columns: &[Sample],
+    columns: &Columns,
     score: &mut [f32],
     prediction: &mut [u8],
 ) -> bool {
@@ -179,28 +194,29 @@ pub(super) fn row(
         return false;
     }
     let Scratch { upper, lower, cells, left, right, .. } = scratch;
-    let width = task.logits.shape().size.width;
+    let (width, classes) = (task.logits.shape().size.width, task.logits.shape().classes);
     let [upper_left, upper_right, lower_left, lower_right] = &cells.corners;
     interpolate(&upper_left[..width], &lower_left[..width], at.weight, left);
     interpolate(&upper_right[..width], &lower_right[..width], at.weight, right);
-    let mut x = 0;
-    while x < columns.len() {
-        let cell = columns[x].first;
-        let length = columns[x..].iter().take_while(|column| column.first == cell).count();
-        let (columns, score) = (&columns[x..x + length], &mut score[x..x + length]);
-        let prediction = &mut prediction[x..x + length];
-        let cell = cell as usize;
-        if cells.class[cell] != SEVERAL {
-            let (left, right) = (left[cell], right[cell]);
-            for (out, column) in score.iter_mut().zip(columns) {
-                *out = left * (1.0 - column.weight) + right * column.weight;
-            }
-            prediction.fill(cells.class[cell] as u8);
+    for run in columns.runs() {
+        let pixels = run.start..run.end;
+        let weights = (&columns.left()[pixels.clone()], &columns.right()[pixels.clone()]);
+        let (score, prediction) = (&mut score[pixels.clone()], &mut prediction[pixels]);
+        let class = cells.class[run.cell];
+        if class == SEVERAL {
+            let candidates = Candidates {
+                bits: &cells.candidates[..classes.div_ceil(WORD) * width],
+                upper: &upper.logits,
+                lower: &lower.logits,
+                weight: at.weight,
+                width,
+                cell: run.cell,
+            };
+            candidates.compare(weights, score, prediction);
         } else {
-            let rows = (&*upper, &*lower, at.weight);
-            compare(rows, width, &cells.candidates[cell], columns, score, prediction);
+            blend(left[run.cell], right[run.cell], weights, score);
+            fill(prediction, class as u8);
         }
-        x += length;
     }
     standardize_winners(task, score, prediction);
     true
@@ -213,36 +229,81 @@ fn interpolate(first: &[f32], second: &[f32], weight: f32, out: &mut [f32]) {
     }
 }
 
-/// Max logit and class of a cell's pixels among its candidates.
+/// Pixels of a run that are computed together: a run is rarely longer than the factor of the upsampling.
+const TOGETHER: usize = 4;
+
+/// `left * (weight of the left) + right * (weight of the right)` for each pixel of a run.
 #[inline(always)]
-fn compare(
-    (upper, lower, weight): (&SourceRow, &SourceRow, f32),
+fn blend(left: f32, right: f32, weights: (&[f32], &[f32]), out: &mut [f32]) {
+    let (lefts, left_rest) = weights.0.as_chunks::<TOGETHER>();
+    let (rights, right_rest) = weights.1.as_chunks::<TOGETHER>();
+    let (outs, rest) = out.as_chunks_mut::<TOGETHER>();
+    for ((out, of_left), of_right) in outs.iter_mut().zip(lefts).zip(rights) {
+        for i in 0..TOGETHER {
+            out[i] = left * of_left[i] + right * of_right[i];
+        }
+    }
+    for ((out, of_left), of_right) in rest.iter_mut().zip(left_rest).zip(right_rest) {
+        *out = left * of_left + right * of_right;
+    }
+}
+
+/// Fills a run that is too short for a call.
+#[inline(always)]
+fn fill(out: &mut [u8], class: u8) {
+    let (outs, rest) = out.as_chunks_mut::<TOGETHER>();
+    outs.iter_mut().for_each(|out| *out = [class; TOGETHER]);
+    rest.iter_mut().for_each(|out| *out = class);
+}
+
+/// The classes that can win in a cell, and what their logits are made of.
+struct Candidates<'a> {
+    bits: &'a [u32],
+    /// Rows of the logits above and below, and the weight of the latter.
+    upper: &'a [f32],
+    lower: &'a [f32],
+    weight: f32,
     width: usize,
-    candidates: &[u32; WORDS],
-    columns: &[Sample],
-    score: &mut [f32],
-    prediction: &mut [u8],
-) {
-    let (left, right) = (columns[0].first as usize, columns[0].second as usize);
-    let mut is_first = true;
-    for (word, &bits) in candidates.iter().enumerate() {
-        let mut bits = bits;
-        while bits != 0 {
-            let class = word * WORD + bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            let side = |x: usize| {
-                let at = class * width + x;
-                upper.logits[at] * (1.0 - weight) + lower.logits[at] * weight
-            };
-            let (left, right) = (side(left), side(right));
-            for ((best, winner), column) in score.iter_mut().zip(&mut *prediction).zip(columns) {
-                let value = left * (1.0 - column.weight) + right * column.weight;
-                if is_first || value > *best {
-                    (*best, *winner) = (value, class as u8);
+    cell: usize,
+}
+
+impl Candidates<'_> {
+    /// Max logit and class of the pixels of a run.
+    #[inline(always)]
+    fn compare(&self, weights: (&[f32], &[f32]), score: &mut [f32], prediction: &mut [u8]) {
+        for x in (0..score.len()).step_by(TOGETHER) {
+            let end = (x + TOGETHER).min(score.len());
+            let (mut left, mut right) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+            left.iter_mut().zip(&weights.0[x..end]).for_each(|(to, from)| *to = *from);
+            right.iter_mut().zip(&weights.1[x..end]).for_each(|(to, from)| *to = *from);
+            let (best, winner) = self.best_of(left, right);
+            score[x..end].iter_mut().zip(best).for_each(|(out, best)| *out = best);
+            prediction[x..end].iter_mut().zip(winner).for_each(|(out, winner)| *out = winner as u8);
+        }
+    }
+
+    #[inline(always)]
+    fn best_of(&self, left: [f32; TOGETHER], right: [f32; TOGETHER]) -> ([f32; TOGETHER], [u32; TOGETHER]) {
+        // No logit that comes here is lower than that; the first class of all wins when none is higher.
+        let (mut best, mut winner) = ([f32::NEG_INFINITY; TOGETHER], [0; TOGETHER]);
+        let next = (self.cell + 1).min(self.width - 1);
+        for (word, bits) in self.bits.chunks_exact(self.width).enumerate() {
+            let mut bits = bits[self.cell];
+            while bits != 0 {
+                let class = word * WORD + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let (at, beside) = (class * self.width + self.cell, class * self.width + next);
+                let a = self.upper[at] * (1.0 - self.weight) + self.lower[at] * self.weight;
+                let b = self.upper[beside] * (1.0 - self.weight) + self.lower[beside] * self.weight;
+                for i in 0..TOGETHER {
+                    let value = a * left[i] + b * right[i];
+                    let wins = value > best[i];
+                    winner[i] = if wins { class as u32 } else { winner[i] };
+                    best[i] = if wins { value } else { best[i] };
                 }
             }
-            is_first = false;
         }
+        (best, winner)
     }
 }
 
@@ -251,41 +312,64 @@ fn compare(
 fn find_cells(task: &Task<'_>, scratch: &mut Scratch) {
     let (width, classes) = (task.logits.shape().size.width, task.logits.shape().classes);
     let Scratch { upper, lower, cells, broken, .. } = scratch;
-    let largest = [&upper, &lower].map(|row| row.magnitude[..width].iter().fold(0, |m, &bits| bits.max(m)));
-    *broken = largest[0].max(largest[1]) >= f32::INFINITY.to_bits();
+    let largest = upper.largest(width).max(lower.largest(width));
+    *broken = largest >= f32::INFINITY.to_bits();
     if *broken {
         return;
     }
+    let mut several = false;
     for x in 0..width {
-        let corners = [
-            (&*upper, x),
-            (&*upper, (x + 1).min(width - 1)),
-            (&*lower, x),
-            (&*lower, (x + 1).min(width - 1)),
-        ];
+        let next = (x + 1).min(width - 1);
         let class = upper.best[x];
-        let (mut same, mut lead, mut magnitude) = (true, f32::INFINITY, 0);
-        for (row, x) in corners {
-            same &= row.best[x] == class;
-            lead = lead.min(row.first[x] - row.second[x]);
-            magnitude = row.magnitude[x].max(magnitude);
-        }
+        let same = (upper.best[next] == class) & (lower.best[x] == class) & (lower.best[next] == class);
+        let lead = upper.lead(x).min(upper.lead(next)).min(lower.lead(x)).min(lower.lead(next));
+        let magnitudes =
+            [upper.magnitude[x], upper.magnitude[next], lower.magnitude[x], lower.magnitude[next]];
+        let magnitude = magnitudes[0].max(magnitudes[1]).max(magnitudes[2]).max(magnitudes[3]);
         let margin = 1e-6 * f32::from_bits(magnitude) + 1e-37;
-        let of = |class: usize| corners.map(|(row, x)| row.logits[class * width + x]);
-        let winner = of(class as usize);
-        if same && lead > margin {
-            cells.class[x] = class as u16;
-            for (corner, logit) in cells.corners.iter_mut().zip(winner) {
-                corner[x] = logit;
-            }
-            continue;
+        let (at, beside) = (class as usize * width + x, class as usize * width + next);
+        let corners = [upper.logits[at], upper.logits[beside], lower.logits[at], lower.logits[beside]];
+        for ((corner, limit), logit) in cells.corners.iter_mut().zip(&mut cells.limits).zip(corners) {
+            (corner[x], limit[x]) = (logit, logit - margin);
         }
-        cells.class[x] = SEVERAL;
-        let candidates = &mut cells.candidates[x];
-        candidates.fill(0);
-        for class in 0..classes {
-            let behind = of(class).iter().zip(&winner).all(|(logit, best)| *logit < best - margin);
-            candidates[class / WORD] |= u32::from(!behind) << (class % WORD);
+        let alone = same & (lead > margin);
+        cells.class[x] = if alone { class as u16 } else { SEVERAL };
+        several |= !alone;
+    }
+    if several {
+        find_candidates((upper, lower), width, classes, cells);
+    }
+}
+
+/// Marks, for every cell, the classes that are not behind the leading one at all corners.
+#[inline(always)]
+fn find_candidates(
+    (upper, lower): (&SourceRow, &SourceRow),
+    width: usize,
+    classes: usize,
+    cells: &mut Cells,
+) {
+    let Cells { limits, candidates, .. } = cells;
+    let [upper_left, upper_right, lower_left, lower_right] = limits;
+    let limits = [&upper_left[..width], &upper_right[..width], &lower_left[..width], &lower_right[..width]];
+    let candidates = &mut candidates[..classes.div_ceil(WORD) * width];
+    candidates.fill(0);
+    for class in 0..classes {
+        let upper = &upper.logits[class * width..][..width];
+        let lower = &lower.logits[class * width..][..width];
+        let bits = &mut candidates[class / WORD * width..][..width];
+        let bit = 1 << (class % WORD);
+        for x in 0..width - 1 {
+            let behind = (upper[x] < limits[0][x])
+                & (upper[x + 1] < limits[1][x])
+                & (lower[x] < limits[2][x])
+                & (lower[x + 1] < limits[3][x]);
+            bits[x] |= if behind { 0 } else { bit };
         }
+        // The last column has no neighbour but itself.
+        let x = width - 1;
+        let behind =
+            (upper[x] < limits[0][x].min(limits[1][x])) & (lower[x] < limits[2][x].min(limits[3][x]));
+        bits[x] |= if behind { 0 } else { bit };
     }
 }
