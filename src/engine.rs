@@ -14,6 +14,7 @@ use std::time::Duration;
 use ndarray::ArrayView3;
 
 use crate::anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};
+use crate::capacity::Capacity;
 use crate::cpu::{CpuEngine, Output};
 #[cfg(feature = "cuda")]
 use crate::cuda::{CudaEngine, CudaOptions, RawStream};
@@ -39,26 +40,6 @@ impl fmt::Display for Device {
             #[cfg(feature = "cuda")]
             Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
         }
-    }
-}
-
-/// The largest batch that an engine accepts: each dimension of a frame may be anything up to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
-    /// Images in a batch.
-    pub batch: usize,
-    /// Classes.
-    pub classes: usize,
-    /// Rows and columns of the logits.
-    pub logits: Size,
-    /// Rows and columns of the result.
-    pub output: Size,
-}
-
-impl Capacity {
-    /// Room for logits of `shape`, with results of `output` size.
-    pub fn of(shape: LogitsShape, output: Size) -> Self {
-        Self { batch: shape.batch, classes: shape.classes, logits: shape.size, output }
     }
 }
 
@@ -102,9 +83,6 @@ impl fmt::Display for Warning {
         }
     }
 }
-
-/// Of the result: a float32 score and a class. What else an engine needs does not grow with the number of rows.
-const BYTES_PER_PIXEL: usize = 5;
 
 /// Turns logits into anomaly maps.
 ///
@@ -162,7 +140,7 @@ struct HostBackend {
 
 impl HostBackend {
     fn new(params: Params, standardization: Option<Standardization>, capacity: Capacity) -> Result<Self> {
-        check_memory(capacity)?;
+        capacity.check_memory()?;
         let pixels = capacity.batch * capacity.output.pixels();
         let arch = InstructionSet::chosen()?.arch().unwrap_or(pulp::Arch::Scalar);
         Ok(Self {
@@ -226,7 +204,7 @@ impl Engine {
         capacity: Capacity,
         backend: impl FnOnce(Option<Standardization>) -> Result<Backend>,
     ) -> Result<Self> {
-        check_capacity(capacity)?;
+        capacity.check()?;
         let statistics = statistics.filter(|_| params.score.needs_statistics());
         if params.score.needs_statistics() && statistics.is_none() {
             return Err(Error::StatisticsNeeded { score: params.score.to_string() });
@@ -456,22 +434,6 @@ fn view<T>(data: &[T], dimensions: (usize, usize, usize)) -> Result<ArrayView3<'
         what: "result",
         given: error.to_string(),
         expected: format!("{dimensions:?}"),
-    })
-}
-
-fn check_capacity(capacity: Capacity) -> Result<()> {
-    LogitsShape::new(capacity.batch, capacity.classes, capacity.logits.height, capacity.logits.width)?;
-    LogitsShape::new(capacity.batch, 1, capacity.output.height, capacity.output.width)?;
-    Ok(())
-}
-
-/// Refuses a result for which there is no memory: a failed allocation would end the process.
-fn check_memory(capacity: Capacity) -> Result<()> {
-    let bytes = capacity.batch.saturating_mul(capacity.output.pixels()).saturating_mul(BYTES_PER_PIXEL);
-    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Error::Shape {
-        what: "size of the result",
-        given: format!("{} images of {}", capacity.batch, capacity.output),
-        expected: format!("one that fits into memory: this takes {} GiB", bytes >> 30),
     })
 }
 

@@ -40,6 +40,7 @@
 
 mod accumulate;
 mod anomaly_map;
+mod capacity;
 pub mod cityscapes;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -75,9 +76,10 @@ pub mod torch;
 
 pub use accumulate::{MomentAccumulator, StatisticsAccumulator};
 pub use anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};
+pub use capacity::Capacity;
 pub use cpu::preprocess::{InputMut, Preprocessor};
 pub use device::{ComputeCapability, DeviceRequest, Gpu};
-pub use engine::{Capacity, Device, Engine, StageTimings, Warning};
+pub use engine::{Device, Engine, StageTimings, Warning};
 pub use error::{Error, Result};
 pub use instruction_set::InstructionSet;
 pub use logits::{ElementType, Layout, Logits, LogitsData, LogitsShape, Size};

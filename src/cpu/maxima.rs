@@ -58,7 +58,7 @@ impl Element for f32 {
         let winners = &mut scratch.class[..value.len()];
         value.copy_from_slice(plane(0));
         winners.fill(0);
-        let mut finite = value.iter().fold(0.0, |sum, value| sum + (value - value)) == 0.0;
+        let mut finite = value.iter().fold(0.0, |sum, value| sum + value * 0.0) == 0.0;
         let mut next = 1;
         while next < classes {
             let together = (classes - next).min(TOGETHER);
@@ -94,13 +94,14 @@ fn pass<S: Simd, const N: usize>(
     let winners = &mut winners[..vectors];
     let runs = planes.map(|plane| &S::as_simd_f32s(&plane[..length]).0[..vectors]);
     let names: [S::u32s; N] = std::array::from_fn(|offset| simd.splat_u32s(first + offset as u32));
-    // Stays zero until a number comes whose difference from itself is none.
-    let mut broken = simd.splat_f32s(0.0);
+    // A sum of products with zero: it stays zero until a factor is not finite.
+    let zero = simd.splat_f32s(0.0);
+    let mut broken = zero;
     for i in 0..vectors {
         let (mut best, mut winner) = (values[i], winners[i]);
         for (run, name) in runs.iter().zip(names) {
             let candidate = run[i];
-            broken = simd.add_f32s(broken, simd.sub_f32s(candidate, candidate));
+            broken = simd.add_f32s(broken, simd.mul_f32s(candidate, zero));
             let wins = simd.greater_than_f32s(candidate, best);
             winner = simd.select_u32s(wins, name, winner);
             best = simd.select_f32s(wins, candidate, best);
@@ -111,7 +112,7 @@ fn pass<S: Simd, const N: usize>(
     for (i, (best, winner)) in value_tail.iter_mut().zip(winner_tail).enumerate() {
         for (offset, plane) in planes.iter().enumerate() {
             let candidate = plane[tail + i];
-            broken += candidate - candidate;
+            broken += candidate * 0.0;
             if candidate > *best {
                 (*best, *winner) = (candidate, first + offset as u32);
             }
@@ -146,7 +147,7 @@ macro_rules! narrow_element {
         }
     };
 }
-narrow_element!(f16, 0x7c00, super::standardize::f32_from_half_bits);
+narrow_element!(f16, 0x7c00, super::element::f32_from_half_bits);
 narrow_element!(bf16, 0x7f80, |bits| f32::from_bits(u32::from(bits) << 16));
 
 /// The integer that is ordered as the float with these bits: its magnitude, negated for the sign. Both zeros are 0.

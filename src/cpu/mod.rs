@@ -12,7 +12,9 @@
 
 mod columns;
 mod edges;
+mod element;
 mod exponential;
+mod masks;
 mod maxima;
 pub(crate) mod preprocess;
 mod rolling;
@@ -20,6 +22,7 @@ pub(crate) mod sampling;
 mod smooth;
 mod standardize;
 mod suppress;
+mod tile;
 mod upsample;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +32,8 @@ use std::time::Instant;
 use half::f16;
 use rayon::prelude::*;
 
-use crate::engine::{Capacity, StageTimings};
+use crate::capacity::Capacity;
+use crate::engine::StageTimings;
 use crate::logits::Logits;
 use crate::statistics::Standardization;
 use crate::{Params, Size};

@@ -3,116 +3,39 @@
 //! Where the score needs the winner alone (sml, max_logit) and neighbouring pixels of a class lie side by side, the logits are
 //! read straight from their memory ([`maxima`](super::maxima)): a run of pixels, all its classes, once.
 //!
-//! All else goes in tiles of one output row by [`TILE`] pixels. A tile's logits are gathered as float32, one run of pixels
-//! a class, into scratch memory that stays in the first-level cache; that step hides element type, memory order
-//! and upsampling. All that follows runs over these runs with the widest vectors at hand.
-//!
-//! Upsampling interpolates vertically first: once a row for each source column, into scratch memory of
-//! classes x (source width); the horizontal step then takes two neighbours of it an output pixel. (For the winner alone,
-//! [`upsample`](super::upsample) rules most classes out instead.)
+//! For the winner alone, upsampling rules most classes out ([`upsample`]). All else goes in [`tile`]s.
 
-use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
 
 use super::columns::Columns;
-use super::exponential::exp;
-use super::maxima::{self, Maxima, RUN};
+use super::element::Element;
+use super::maxima::{Maxima, RUN};
 use super::sampling::Sample;
-use super::upsample;
+use super::{tile, upsample};
 use crate::logits::{Logits, LogitsData};
 use crate::statistics::Standardization;
 use crate::{NonFinite, Score};
 
-/// Pixels of a tile.
-pub(super) const TILE: usize = 256;
-
-/// Pixels of NHWC logits that are transposed together.
-const PIXELS: usize = 32;
-
-/// Conversion of one stored logit.
-pub(super) trait Element: maxima::Element {
-    fn to_f32(self) -> f32;
-
-    /// The same elements, where they are float32 already.
-    fn as_f32(_elements: &[Self]) -> Option<&[f32]> {
-        None
-    }
-}
-
-impl Element for f32 {
-    #[inline(always)]
-    fn to_f32(self) -> f32 {
-        self
-    }
-
-    #[inline(always)]
-    fn as_f32(elements: &[Self]) -> Option<&[f32]> {
-        Some(elements)
-    }
-}
-
-impl Element for f16 {
-    #[inline(always)]
-    fn to_f32(self) -> f32 {
-        f32_from_half_bits(self.to_bits())
-    }
-}
-
-impl Element for bf16 {
-    #[inline(always)]
-    fn to_f32(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-}
-
-/// float16 to float32 without branches, so that it vectorizes: the exponent is rebiased by a multiplication, which
-/// also makes subnormals right; infinities and NaN get their exponent filled up.
-#[inline(always)]
-pub(super) fn f32_from_half_bits(bits: u16) -> f32 {
-    let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
-    let rebiased = (f32::from_bits(magnitude << 13) * f32::from_bits((254 - 15) << 23)).to_bits();
-    let exponent = if magnitude >= 0x7c00 { 0x7f80_0000 } else { 0 };
-    f32::from_bits(rebiased | exponent | sign)
-}
-
-/// Scratch memory of one lane (one piece of parallel work).
+/// Scratch memory of one thread.
 pub(super) struct Scratch {
-    /// One run of [`TILE`] pixels a class.
-    tile: Vec<f32>,
-    /// [`PIXELS`] pixels of NHWC logits, as float32.
-    widened: Vec<f32>,
-    /// Upsampling: one run of source-width values a class, interpolated vertically.
-    source_rows: Vec<f32>,
-    maximum: Vec<f32>,
-    class: Vec<u32>,
-    /// Largest bit pattern without sign among the pixel's logits: at least that of infinity if one is not finite.
-    magnitude: Vec<u32>,
-    sum: Vec<f32>,
-    weighted_sum: Vec<f32>,
+    tile: tile::Scratch,
     maxima: Maxima,
     upsample: upsample::Scratch,
 }
 
 impl Scratch {
-    /// Forgets what belongs to the image before.
-    pub(super) fn forget(&mut self) {
-        self.upsample.forget();
-    }
-
     /// For logits of up to so many classes and columns.
     pub(super) fn new(classes: usize, source_width: usize) -> Self {
         Self {
-            tile: vec![0.0; classes * TILE],
-            widened: vec![0.0; classes * PIXELS],
-            source_rows: vec![0.0; classes * source_width],
-            maximum: vec![0.0; TILE],
-            class: vec![0; TILE],
-            magnitude: vec![0; TILE],
-            sum: vec![0.0; TILE],
-            weighted_sum: vec![0.0; TILE],
+            tile: tile::Scratch::new(classes, source_width),
             maxima: Maxima::new(),
             upsample: upsample::Scratch::new(classes, source_width),
         }
+    }
+
+    /// Forgets what belongs to the image before.
+    pub(super) fn forget(&mut self) {
+        self.upsample.forget();
     }
 }
 
@@ -180,16 +103,12 @@ fn row<S: Simd>(
         if pays && upsample::row(task, &mut scratch.upsample, rows[y], columns, score, prediction) {
             return 0;
         }
-        match task.logits.data() {
-            LogitsData::F32(data) => interpolate_rows(data, task, rows[y], &mut scratch.source_rows),
-            LogitsData::F16(data) => interpolate_rows(data, task, rows[y], &mut scratch.source_rows),
-            LogitsData::BF16(data) => interpolate_rows(data, task, rows[y], &mut scratch.source_rows),
-        }
+        scratch.tile.interpolate_rows(task, rows[y]);
     }
     if task.is_read_in_place() {
         return in_place(simd, task, scratch, y, score, prediction);
     }
-    tiles(task, scratch, y, 0, score, prediction)
+    tile::tiles(task, &mut scratch.tile, y, 0, score, prediction)
 }
 
 /// Scores a row, or several that lie one behind the other, from logits that are read where they lie.
@@ -229,7 +148,7 @@ fn runs<T: Element, S: Simd>(
         if T::maxima(simd, &mut scratch.maxima, classes, plane, score, prediction) {
             standardize_winners(task, score, prediction);
         } else {
-            non_finite += tiles(task, scratch, y, i * RUN, score, prediction);
+            non_finite += tile::tiles(task, &mut scratch.tile, y, i * RUN, score, prediction);
         }
     }
     non_finite
@@ -267,255 +186,6 @@ pub(super) fn standardize_winners(task: &Task<'_>, score: &mut [f32], prediction
         }
         for ((score, mean), deviation) in score.iter_mut().zip(means).zip(deviations) {
             *score = (*score - mean) / deviation;
-        }
-    }
-}
-
-/// Scores the pixels of row `y` from column `start` on, in tiles.
-#[inline(always)]
-pub(super) fn tiles(
-    task: &Task<'_>,
-    scratch: &mut Scratch,
-    y: usize,
-    start: usize,
-    score: &mut [f32],
-    prediction: &mut [u8],
-) -> u64 {
-    let mut non_finite = 0;
-    for (i, (score, prediction)) in score.chunks_mut(TILE).zip(prediction.chunks_mut(TILE)).enumerate() {
-        let (x, width) = (start + i * TILE, score.len());
-        match (task.upsampling, task.logits.data()) {
-            (Some((_, columns)), _) => interpolate_columns(task, &columns.samples()[x..x + width], scratch),
-            (None, LogitsData::F32(data)) => gather(data, task, y, x, width, scratch),
-            (None, LogitsData::F16(data)) => gather(data, task, y, x, width, scratch),
-            (None, LogitsData::BF16(data)) => gather(data, task, y, x, width, scratch),
-        }
-        non_finite += tile(task, scratch, score, prediction);
-    }
-    non_finite
-}
-
-/// Vertical interpolation of every class, at the source's columns.
-#[inline(always)]
-fn interpolate_rows<T: Element>(data: &[T], task: &Task<'_>, at: Sample, rows: &mut [f32]) {
-    let [_, class_stride, row_stride, stride] = task.logits.strides();
-    let width = task.logits.shape().size.width;
-    let (upper, lower) = (1.0 - at.weight, at.weight);
-    for (class, row) in rows.chunks_exact_mut(width).take(task.logits.shape().classes).enumerate() {
-        let first = &data[class * class_stride + at.first as usize * row_stride..];
-        let second = &data[class * class_stride + at.second as usize * row_stride..];
-        if stride == 1 {
-            let pairs = first[..width].iter().zip(&second[..width]);
-            for (out, (a, b)) in row.iter_mut().zip(pairs) {
-                *out = a.to_f32() * upper + b.to_f32() * lower;
-            }
-        } else {
-            for (x, out) in row.iter_mut().enumerate() {
-                *out = first[x * stride].to_f32() * upper + second[x * stride].to_f32() * lower;
-            }
-        }
-    }
-}
-
-/// Horizontal interpolation of every class into the tile.
-#[inline(always)]
-fn interpolate_columns(task: &Task<'_>, columns: &[Sample], scratch: &mut Scratch) {
-    let width = task.logits.shape().size.width;
-    let runs = scratch.tile.chunks_exact_mut(TILE).take(task.logits.shape().classes);
-    for (run, row) in runs.zip(scratch.source_rows.chunks_exact(width)) {
-        for (out, at) in run.iter_mut().zip(columns) {
-            *out = row[at.first as usize] * (1.0 - at.weight) + row[at.second as usize] * at.weight;
-        }
-    }
-}
-
-/// Gathers the logits of `width` pixels from (y, x) on, at full resolution, into the tile.
-#[inline(always)]
-fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: usize, scratch: &mut Scratch) {
-    let [_, class_stride, row_stride, stride] = task.logits.strides();
-    let classes = task.logits.shape().classes;
-    let start = y * row_stride + x * stride;
-    if class_stride == 1 && stride != 1 {
-        // Channels last: the classes of a pixel lie side by side, so the tile is transposed while it is read.
-        // Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them. Narrow
-        // ones are widened before, side by side, where vectors do it.
-        let Scratch { tile, widened, .. } = scratch;
-        for from in (0..width).step_by(PIXELS) {
-            let count = PIXELS.min(width - from);
-            let pixels = &data[start + from * stride..][..(count - 1) * stride + classes];
-            let (pixels, pitch) = match T::as_f32(pixels) {
-                Some(pixels) => (pixels, stride),
-                None => (widen(pixels, stride, classes, widened), classes),
-            };
-            for class in 0..classes {
-                let run = &mut tile[class * TILE + from..][..count];
-                for (i, out) in run.iter_mut().enumerate() {
-                    *out = pixels[i * pitch + class];
-                }
-            }
-        }
-        return;
-    }
-    for (class, run) in scratch.tile.chunks_exact_mut(TILE).take(classes).enumerate() {
-        let from = &data[class * class_stride + start..];
-        if stride == 1 {
-            for (out, value) in run.iter_mut().zip(&from[..width]) {
-                *out = value.to_f32();
-            }
-        } else {
-            for (i, out) in run[..width].iter_mut().enumerate() {
-                *out = from[i * stride].to_f32();
-            }
-        }
-    }
-}
-
-/// Pixels that lie `stride` apart as float32, one after the other.
-#[inline(always)]
-fn widen<'a, T: Element>(pixels: &[T], stride: usize, classes: usize, widened: &'a mut [f32]) -> &'a [f32] {
-    // Without gaps between the pixels it is one long run.
-    let length = if stride == classes { pixels.len() } else { classes };
-    let mut end = 0;
-    for pixel in pixels.chunks(stride.max(length)) {
-        for (out, logit) in widened[end..].iter_mut().zip(&pixel[..length]) {
-            *out = logit.to_f32();
-        }
-        end += length;
-    }
-    &widened[..end]
-}
-
-/// Prediction and score of the pixels whose logits lie in the tile.
-#[inline(always)]
-fn tile(task: &Task<'_>, scratch: &mut Scratch, score: &mut [f32], prediction: &mut [u8]) -> u64 {
-    let (width, classes) = (score.len(), task.logits.shape().classes);
-    maximize(scratch, classes, width);
-    for (out, class) in prediction.iter_mut().zip(&scratch.class) {
-        *out = *class as u8;
-    }
-    match task.score {
-        Score::MaxLogit => score.copy_from_slice(&scratch.maximum[..width]),
-        Score::Sml => {
-            // The engine's constructor made sure that there are statistics for every class.
-            if let Some(standardization) = task.standardization {
-                for ((out, maximum), &class) in score.iter_mut().zip(&scratch.maximum).zip(&scratch.class) {
-                    let class = class as usize;
-                    *out =
-                        (maximum - standardization.mean[class]) / standardization.standard_deviation[class];
-                }
-            }
-        }
-        Score::Msp => {
-            sum_exponentials(scratch, classes, width, 1.0);
-            score.iter_mut().zip(&scratch.sum).for_each(|(out, sum)| *out = 1.0 / sum);
-        }
-        Score::Entropy => {
-            sum_exponentials(scratch, classes, width, 1.0);
-            negative_entropy(scratch, classes, score);
-        }
-        Score::Energy(temperature) => {
-            let temperature = temperature.get();
-            sum_exponentials(scratch, classes, width, temperature);
-            for ((out, maximum), sum) in score.iter_mut().zip(&scratch.maximum).zip(&scratch.sum) {
-                *out = maximum + temperature * sum.ln();
-            }
-        }
-    }
-    count_non_finite(task.non_finite, scratch, classes, score, prediction)
-}
-
-/// Max logit, predicted class and largest magnitude of each pixel. The first class wins ties, and the first NaN wins
-/// over all numbers, as in PyTorch.
-#[inline(always)]
-fn maximize(scratch: &mut Scratch, classes: usize, width: usize) {
-    let Scratch { tile, maximum, class, magnitude, .. } = scratch;
-    let (maximum, class, magnitude) = (&mut maximum[..width], &mut class[..width], &mut magnitude[..width]);
-    maximum.copy_from_slice(&tile[..width]);
-    class.fill(0);
-    for (bits, value) in magnitude.iter_mut().zip(&*maximum) {
-        *bits = value.to_bits() & 0x7fff_ffff;
-    }
-    for (candidate, run) in tile.chunks_exact(TILE).take(classes).enumerate().skip(1) {
-        let run = &run[..width];
-        for i in 0..width {
-            let value = run[i];
-            // Without short circuits, so that it becomes two comparisons and a blend.
-            let wins = ((value > maximum[i]) | value.is_nan()) & !maximum[i].is_nan();
-            class[i] = if wins { candidate as u32 } else { class[i] };
-            maximum[i] = if wins { value } else { maximum[i] };
-            magnitude[i] = magnitude[i].max(value.to_bits() & 0x7fff_ffff);
-        }
-    }
-}
-
-/// `sum_c exp((L_c - max) / temperature)` and the same sum weighted by `(L_c - max) / temperature`.
-#[inline(always)]
-fn sum_exponentials(scratch: &mut Scratch, classes: usize, width: usize, temperature: f32) {
-    let Scratch { tile, maximum, sum, weighted_sum, .. } = scratch;
-    let maximum = &maximum[..width];
-    let (sum, weighted_sum) = (&mut sum[..width], &mut weighted_sum[..width]);
-    sum.fill(0.0);
-    weighted_sum.fill(0.0);
-    for run in tile.chunks_exact(TILE).take(classes) {
-        let run = &run[..width];
-        for i in 0..width {
-            let distance = (run[i] - maximum[i]) / temperature;
-            let exponential = exp(distance);
-            sum[i] += exponential;
-            // A vanished class adds nothing, however far away it is.
-            weighted_sum[i] += if exponential == 0.0 { 0.0 } else { exponential * distance };
-        }
-    }
-}
-
-/// `-H(softmax) / ln C`, from `H = ln Z - (weighted sum) / Z`.
-#[inline(always)]
-fn negative_entropy(scratch: &Scratch, classes: usize, score: &mut [f32]) {
-    if classes == 1 {
-        score.fill(0.0);
-        return;
-    }
-    let scale = (classes as f32).ln();
-    for ((out, sum), weighted) in score.iter_mut().zip(&scratch.sum).zip(&scratch.weighted_sum) {
-        *out = (weighted / sum - sum.ln()) / scale;
-    }
-}
-
-/// Counts the pixels with a logit that is not finite and, where asked, replaces their score and prediction.
-#[inline(always)]
-fn count_non_finite(
-    policy: NonFinite,
-    scratch: &Scratch,
-    classes: usize,
-    score: &mut [f32],
-    prediction: &mut [u8],
-) -> u64 {
-    let broken = |bits: u32| bits >= f32::INFINITY.to_bits();
-    let count: u32 = scratch.magnitude[..score.len()].iter().map(|&bits| u32::from(broken(bits))).sum();
-    if let NonFinite::Replace(value) = policy
-        && count > 0
-    {
-        for i in (0..score.len()).filter(|&i| broken(scratch.magnitude[i])) {
-            let pixel = (0..classes).map(|class| (class, scratch.tile[class * TILE + i]));
-            let best = pixel.filter(|(_, v)| v.is_finite()).fold(None, |best: Option<(usize, f32)>, next| {
-                best.filter(|(_, value)| *value >= next.1).or(Some(next))
-            });
-            score[i] = -value.get();
-            prediction[i] = best.map_or(0, |(class, _)| class as u8);
-        }
-    }
-    u64::from(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_conversion_is_exact() {
-        for bits in 0..=u16::MAX {
-            let (got, want) = (f32_from_half_bits(bits), f16::from_bits(bits).to_f32_const());
-            assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{bits:#06x}");
         }
     }
 }

@@ -16,11 +16,9 @@
 
 use pulp::NullaryFnOnce;
 
+use super::masks::{Masks, Progress, reaches};
 use super::rolling::Rolling;
 use crate::{BorderLabels, Suppression};
-
-/// Distance of a pixel that no boundary is near.
-const FAR: u8 = u8::MAX;
 
 /// Pixels of a row that are averaged together, if one of them is masked.
 const CHUNK: usize = 32;
@@ -189,145 +187,6 @@ impl Rows<'_> {
     }
 }
 
-/// Rows that are filled one after the other.
-struct Progress<'a> {
-    rows: &'a mut Rolling<u8>,
-    /// The row after the last one that is filled.
-    done: usize,
-}
-
-impl<'a> Progress<'a> {
-    fn new(rows: &'a mut Rolling<u8>, start: usize) -> Self {
-        Self { rows, done: start }
-    }
-}
-
-/// Boundaries and distances around the rows that the iterations are at.
-struct Masks<'a> {
-    prediction: &'a [u8],
-    width: usize,
-    height: usize,
-    border: BorderLabels,
-    reach: u8,
-    boundary: Progress<'a>,
-    distance: Progress<'a>,
-    spread: &'a mut [u8],
-}
-
-impl Masks<'_> {
-    /// Distances of all rows before `end`.
-    #[inline(always)]
-    fn advance(&mut self, end: usize) {
-        let Self { prediction, width, height, border, reach, boundary, distance, spread } = self;
-        while distance.done < end {
-            let y = distance.done;
-            while boundary.done < (y + usize::from(*reach) + 1).min(*height) {
-                let out = boundary.rows.row_mut(boundary.done, *width);
-                boundary_row(prediction, *width, boundary.done, *border, out);
-                boundary.done += 1;
-            }
-            let out = distance.rows.row_mut(y, *width);
-            distance_row(boundary.rows, (*width, *height), y, *reach, spread, out);
-            distance.done += 1;
-        }
-    }
-
-    #[inline(always)]
-    fn row(&self, y: usize) -> &[u8] {
-        self.distance.rows.row(y, self.width)
-    }
-}
-
-/// Marks the boundary pixels of row `y` of a prediction with 0 and all others with [`FAR`].
-#[inline(always)]
-fn boundary_row(prediction: &[u8], width: usize, y: usize, border: BorderLabels, out: &mut [u8]) {
-    let height = prediction.len() / width;
-    let row = |y: usize| &prediction[y * width..][..width];
-    // A neighbour outside the image is left out: taking the row itself in its place changes neither extremum.
-    let (above, own, below) = (row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1)));
-    let mark = |x: usize, left: usize, right: usize| {
-        let largest = own[x].max(above[x]).max(below[x]).max(own[left]).max(own[right]);
-        let column = |x: usize| above[x].min(own[x]).min(below[x]);
-        let smallest = column(x).min(column(left)).min(column(right));
-        if largest == smallest { FAR } else { 0 }
-    };
-    let last = width - 1;
-    out[0] = mark(0, 0, 1.min(last));
-    out[last] = mark(last, last.saturating_sub(1), last);
-    if width > 2 {
-        boundary_interior(above, own, below, &mut out[1..last]);
-    }
-    if border == BorderLabels::One {
-        let on_frame_row = y == 0 || y + 1 == height;
-        for x in 0..width {
-            if own[x] >= 2 && (on_frame_row || x == 0 || x == last) {
-                out[x] = 0;
-            }
-        }
-    }
-}
-
-/// The pixels that have both horizontal neighbours: `out[i]` belongs to column `i + 1`.
-#[inline(always)]
-fn boundary_interior(above: &[u8], own: &[u8], below: &[u8], out: &mut [u8]) {
-    let n = out.len();
-    let (al, ac, ar) = (&above[..n], &above[1..=n], &above[2..n + 2]);
-    let (ol, oc, or) = (&own[..n], &own[1..=n], &own[2..n + 2]);
-    let (bl, bc, br) = (&below[..n], &below[1..=n], &below[2..n + 2]);
-    for i in 0..n {
-        let largest = oc[i].max(ac[i]).max(bc[i]).max(ol[i]).max(or[i]);
-        let cross = oc[i].min(ac[i]).min(bc[i]).min(ol[i]).min(or[i]);
-        let smallest = cross.min(al[i]).min(ar[i]).min(bl[i]).min(br[i]);
-        out[i] = if largest == smallest { FAR } else { 0 };
-    }
-}
-
-/// L1 distance of each pixel of row `y` to the nearest boundary pixel: exact up to `reach`, above it beyond.
-#[inline(always)]
-fn distance_row(
-    boundary: &Rolling<u8>,
-    (width, height): (usize, usize),
-    y: usize,
-    reach: u8,
-    scratch: &mut [u8],
-    out: &mut [u8],
-) {
-    let scratch = &mut scratch[..width];
-    out.copy_from_slice(boundary.row(y, width));
-    let first = y.saturating_sub(usize::from(reach));
-    let last = (y + usize::from(reach)).min(height - 1);
-    for near in (first..=last).filter(|&near| near != y) {
-        let distance = near.abs_diff(y) as u8;
-        for (out, &mark) in out.iter_mut().zip(boundary.row(near, width)) {
-            *out = (*out).min(mark.max(distance));
-        }
-    }
-    let mut step = 1;
-    let mut covered = 0;
-    while covered < usize::from(reach) {
-        spread(out, step, scratch);
-        out.copy_from_slice(scratch);
-        covered += step;
-        step *= 2;
-    }
-}
-
-/// `out[x] = min(row[x], row[x - step] + step, row[x + step] + step)`.
-#[inline(always)]
-fn spread(row: &[u8], step: usize, out: &mut [u8]) {
-    out.copy_from_slice(row);
-    if step >= row.len() {
-        return;
-    }
-    let reach = row.len() - step;
-    for (out, &left) in out[step..].iter_mut().zip(&row[..reach]) {
-        *out = (*out).min(left.saturating_add(step as u8));
-    }
-    for (out, &right) in out[..reach].iter_mut().zip(&row[step..]) {
-        *out = (*out).min(right.saturating_add(step as u8));
-    }
-}
-
 impl Iteration {
     /// Averages the masked pixels of row `y`.
     #[inline(always)]
@@ -402,12 +261,6 @@ fn replace(out: &mut [f32], mask: &[u8], radius: u8, (sum, count): (&[f32; CHUNK
 fn all_finite(values: &[f32]) -> bool {
     let largest = values.iter().fold(0, |largest, value| (value.to_bits() & 0x7fff_ffff).max(largest));
     largest < f32::INFINITY.to_bits()
-}
-
-/// Whether a pixel of these is within the radius.
-#[inline(always)]
-fn reaches(distance: &[u8], radius: u8) -> bool {
-    distance.iter().fold(FAR, |least, &distance| least.min(distance)) <= radius
 }
 
 /// 1 for unmasked pixels, 0 for masked ones; the outermost ones again beyond the image, where they count for the missing

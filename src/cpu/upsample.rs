@@ -9,8 +9,9 @@
 //! Source rows are widened to float32 when the output first needs them, two at a time.
 
 use super::columns::Columns;
+use super::element::Element;
 use super::sampling::Sample;
-use super::standardize::{Element, Task, standardize_winners};
+use super::standardize::{Task, standardize_winners};
 use crate::logits::LogitsData;
 
 /// Classes a word of candidates tells apart.
