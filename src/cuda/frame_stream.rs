@@ -120,6 +120,29 @@ impl FrameStream {
         Ok(Some(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3)))
     }
 
+    /// Allocates host memory for results of this size, where that was not done yet.
+    ///
+    /// # Errors
+    /// As [`mark`](Self::mark).
+    pub fn reserve(&mut self, size: Size) -> Result<()> {
+        if self.results.as_ref().is_none_or(|results| results.size != size) {
+            // The old block may still be copied to.
+            self.queue.synchronize()?;
+            let memory = PinnedMemory::allocate(self.queue.context(), bytes_of(size), "results")?;
+            self.results = Some(Results { memory, size });
+        }
+        Ok(())
+    }
+
+    /// Bytes of the GPU's memory that are free, if the driver tells.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.queue.context().free_bytes()
+    }
+
+    pub(super) fn queue_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+
     /// Lets the stream copy one image's results to the host, behind what it was given so far. Allocates where they are of
     /// another size than those before.
     ///
@@ -130,12 +153,7 @@ impl FrameStream {
     /// As [`mark`](Self::mark).
     pub unsafe fn fetch(&mut self, from: DeviceResults) -> Result<()> {
         let size = from.size;
-        if self.results.as_ref().is_none_or(|results| results.size != size) {
-            // The old block may still be copied to.
-            self.queue.synchronize()?;
-            let memory = PinnedMemory::allocate(self.queue.context(), bytes_of(size), "results")?;
-            self.results = Some(Results { memory, size });
-        }
+        self.reserve(size)?;
         let Some(Results { memory, .. }) = &self.results else { return Ok(()) };
         let stream = self.queue.stream().raw();
         let (scores, predictions) = (size_of::<u64>(), size_of::<u64>() + size.pixels() * size_of::<f32>());

@@ -6,7 +6,7 @@ use sml::{ElementType, Error, InputMut, Layout, PixelFormat, Preprocessing, Prep
 
 use crate::end_to_end::{Block, execute};
 use crate::pictures::{Picture, imagenet};
-use crate::setting::caller_streams;
+use crate::setting::{caller_streams, frame, plain};
 use crate::stand_in::with_stand_in;
 
 const SIZE: Size = Size::new(21, 50);
@@ -165,6 +165,45 @@ with_stand_in! {
             assert_eq!(frames.between(Mark::Start, Mark::End).unwrap(), one);
             assert_eq!(frames.between(Mark::Start, Mark::Logits).unwrap(), None);
             frames.finish().unwrap();
+        }
+    }
+
+    /// What is captured does not run, and runs with each replay.
+    fn a_stretch_of_the_stream_is_captured_and_replayed(driver) {
+        let mut engine = plain();
+        let mut frames = FrameStream::new(0).unwrap();
+        // SAFETY: the stand-in runs nothing, so that addresses may point nowhere; the stream is alive.
+        let mut give = |frames: &mut FrameStream| unsafe { engine.submit_device(&frame(4), frames.stream()) };
+        driver.take_log();
+        // SAFETY: as above.
+        let ((), graph) = unsafe { frames.capture(&mut give) }.unwrap();
+        let log = driver.take_log();
+        assert_eq!((log.captured.len(), log.runs.len()), (3, 0));
+        for _ in 0..2 {
+            // SAFETY: as above.
+            unsafe { frames.replay(&graph) }.unwrap();
+            let log = driver.take_log();
+            log.assert_counts([("cuCtxGetCurrent", 1), ("cuStreamIsCapturing", 1), ("cuGraphLaunch", 1)]);
+            assert!(log.runs.len() == 3 && log.runs.iter().all(|run| run.graph));
+            assert_eq!(log.runs[0].pointer(0), frame(4).logits.pointer);
+            log.assert_ordered();
+        }
+        frames.finish().unwrap();
+
+        // A failure on the way, and a capture that something made invalid: the stream is as before.
+        let refusal = || Err::<(), _>(Error::UndefinedMetric { metric: "none", problem: String::new() });
+        // SAFETY: as above.
+        let failed = unsafe { frames.capture(|_| refusal()) };
+        assert!(matches!(failed, Err(Error::UndefinedMetric { .. })));
+        for call in ["cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags", "cuGraphUpload"] {
+            driver.fail(call, 1, 901);
+            // SAFETY: as above.
+            let error = unsafe { frames.capture(&mut give) }.unwrap_err().to_string();
+            assert!(error.starts_with("CUDA could not capture a whole frame into a graph on cuda:0: "), "{error}");
+            if call == "cuStreamEndCapture" {
+                // The stand-in's stream is still capturing, since the call did nothing.
+                break;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Whole frames there: the parts one by one, on one stream, frame after frame, in constant memory.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cudarc::driver::{CudaContext, result};
@@ -120,7 +121,7 @@ fn device_memory_stays_as_it_is() {
 #[test]
 fn the_parts_take_some_time_and_the_whole_at_least_as_much() {
     let Some((device, _turn)) = gpu() else { return };
-    let mut pipeline = pipeline(device, PipelineOptions { profile: true });
+    let mut pipeline = pipeline(device, PipelineOptions { profile: true, ..PipelineOptions::default() });
     let picture = Picture::new(Size::new(1024, 2048), 0, PixelFormat::Bgr8, 1);
     for _ in 0..20 {
         pipeline.run(&picture.view()).unwrap();
@@ -139,4 +140,36 @@ fn the_parts_take_some_time_and_the_whole_at_least_as_much() {
     pipeline.profile(false).unwrap();
     pipeline.run(&picture.view()).unwrap();
     assert_eq!(pipeline.timings().unwrap().total, Duration::ZERO);
+}
+
+/// As one graph, and without where that cannot be: the same results either way, with a reason told.
+#[test]
+fn frames_as_one_graph_are_the_plain_ones() {
+    let Some((device, _turn)) = gpu() else { return };
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&told);
+    let options = PipelineOptions { graph: true, ..PipelineOptions::default() };
+    let mut graph =
+        pipeline(device, options).on_warning(move |warning| list.lock().unwrap().push(warning.to_string()));
+    let mut plain = pipeline(device, PipelineOptions::default());
+    let pictures: Vec<Picture> =
+        (0..4).map(|seed| Picture::new(Size::new(256, 512), 0, PixelFormat::Bgr8, seed)).collect();
+    let wanted: Vec<_> = pictures.iter().map(|picture| owned(&plain.run(&picture.view()).unwrap())).collect();
+    for n in 0..60 {
+        let got = owned(&graph.run(&pictures[n % 4].view()).unwrap());
+        assert_alike(&got, &wanted[n % 4], &format!("frame {n}"));
+        if n % 7 == 3 {
+            // Others of libtorch's allocations come and go.
+            drop(tch::Tensor::zeros([64 << 20], (tch::Kind::Uint8, device)));
+            graph.submit(&pictures[n % 4].view()).unwrap();
+        }
+    }
+    assert!(told.lock().unwrap().is_empty(), "{:?}", told.lock().unwrap());
+    println!("captured: {}", graph.is_one_graph());
+    assert!(graph.is_one_graph());
+
+    let other = Picture::new(Size::new(96, 160), 0, PixelFormat::Rgb8, 9);
+    let want = owned(&plain.run(&other.view()).unwrap());
+    assert_alike(&owned(&graph.run(&other.view()).unwrap()), &want, "another size");
+    assert!(!graph.is_one_graph() && told.lock().unwrap()[0].contains("another size"));
 }
