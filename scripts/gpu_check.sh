@@ -112,7 +112,7 @@ step_counters() {
     metrics+=,sm__throughput.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active
     metrics+=,smsp__inst_executed.sum,launch__registers_per_thread,launch__shared_mem_per_block
     with_libtorch ncu --clock-control none --metrics "$metrics" --csv --page raw --print-units base \
-        --kernel-name-base function --kernel-name 'regex:^(standardize|suppress|smooth|accumulate)' \
+        --kernel-name-base function --kernel-name 'regex:^(standardize|suppress|smooth|accumulate|preprocess)' \
         "$bundle/bin/gpu_latency" --once 2>&1 | tee "$SML_CHECK_SCRATCH/counters.csv" || return 1
     counters_table
 }

@@ -68,6 +68,9 @@ pub enum Warning {
     /// The GPU's kernels were not come by in the best way: the text says how and why.
     #[cfg(feature = "cuda")]
     Kernels(String),
+    /// Whole frames are not captured into a graph: the text says why.
+    #[cfg(feature = "cuda")]
+    Graph(String),
 }
 
 impl fmt::Display for Warning {
@@ -80,6 +83,8 @@ impl fmt::Display for Warning {
             }
             #[cfg(feature = "cuda")]
             Self::Kernels(note) => f.write_str(note),
+            #[cfg(feature = "cuda")]
+            Self::Graph(reason) => write!(f, "frames run without a graph: {reason}"),
         }
     }
 }

@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use half::{bf16, f16};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sml::{
-    AnomalyMapMut, BorderLabels, Capacity, ClassStatistics, Device, Engine, Layout, Logits, LogitsData,
-    LogitsShape, NonFinite, Params, Replacement, Score, ScoreMut, Size, Smoothing, Suppression,
+    AnomalyMapMut, BorderLabels, Capacity, ChannelOrder, ClassStatistics, Device, Engine, InputMut, Layout,
+    Logits, LogitsData, LogitsShape, NonFinite, Params, PictureView, PixelFormat, Preprocessing,
+    Preprocessor, Replacement, Score, ScoreMut, Size, Smoothing, Suppression,
 };
 
 thread_local! {
@@ -214,6 +215,40 @@ fn frames_allocate_nothing() {
         frames(&mut engine, &mut output, 1..1 + FRAMES);
         let allocations = count.load(Ordering::Relaxed) - before;
         assert_eq!(allocations, 0, "{threads} threads, {params:?}");
+    }
+}
+
+/// Preprocessing: with the size kept, larger and smaller, in every layout and element type.
+#[test]
+fn pictures_allocate_nothing() {
+    let bytes = vec![77; 40 * 60 * 4];
+    let picture = PictureView::new(&bytes, Size::new(40, 52), 60 * 4, PixelFormat::Bgra8).unwrap();
+    let (mut single, mut half) = (vec![0.0; 3 * 80 * 104], vec![f16::ZERO; 3 * 80 * 104]);
+    for (threads, input) in [1, 4].into_iter().flat_map(|n| [(40, 52), (80, 104), (17, 30)].map(|s| (n, s))) {
+        let size = Size::new(input.0, input.1);
+        let preprocessing = Preprocessing {
+            input_size: Some(size),
+            multiple: 1,
+            channel_order: ChannelOrder::Rgb,
+            scale: 1.0,
+            mean: [1.0; 3],
+            std: [2.0; 3],
+        };
+        let (pool, count) = counted_pool(threads);
+        let mut preprocessor = pool.install(|| Preprocessor::new(&preprocessing, picture.size()).unwrap());
+        let mut frames = |number: usize| {
+            pool.install(|| {
+                for layout in [Layout::Nchw, Layout::Nhwc].into_iter().cycle().take(number) {
+                    let (single, half) = (&mut single[..3 * size.pixels()], &mut half[..3 * size.pixels()]);
+                    preprocessor.apply(&picture, layout, InputMut::F32(single)).unwrap();
+                    preprocessor.apply(&picture, layout, InputMut::F16(half)).unwrap();
+                }
+            });
+        };
+        frames(2);
+        let before = count.load(Ordering::Relaxed);
+        frames(FRAMES);
+        assert_eq!(count.load(Ordering::Relaxed) - before, 0, "{threads} threads, {size}");
     }
 }
 

@@ -1,8 +1,13 @@
 //! The launches that usual frames need, for every architecture: what budgets are about.
 
 use sml::cuda::kernels::{Architecture, KernelVariant};
-use sml::cuda::plan::{AccumulatePlan, DeviceFrame, DeviceLogits, GpuLimits, Launch, Plan, Workspace};
-use sml::{Capacity, ComputeCapability, ElementType, Layout, LogitsShape, Params, Size};
+use sml::cuda::plan::{
+    AccumulatePlan, DeviceFrame, DeviceLogits, GpuLimits, Launch, Plan, PreprocessPlan, Workspace,
+};
+use sml::{
+    Capacity, ChannelOrder, ComputeCapability, ElementType, Layout, LogitsShape, Params, PixelFormat,
+    Preprocessing, Size,
+};
 
 /// What the multiprocessors of an architecture have (CUDA C++ Programming Guide, "Technical Specifications per Compute
 /// Capability").
@@ -76,7 +81,7 @@ pub struct PlannedLaunch {
 
 /// Launches for pictures of 1024 x 2048 pixels and 19 classes with the default parameters: logits of full size, of 1/4 and of
 /// 1/8, of each element type and layout; and those of calibration. Launches that differ in nothing but addresses come
-/// once.
+/// once. And those of preprocessing.
 pub fn planned_launches() -> Vec<PlannedLaunch> {
     let mut planned: Vec<PlannedLaunch> = Vec::new();
     let mut add = |new: PlannedLaunch| {
@@ -115,8 +120,37 @@ pub fn planned_launches() -> Vec<PlannedLaunch> {
             let variant = plan.variants()[launch.slot].clone();
             add(PlannedLaunch { frame: "calibration".to_owned(), variant, multiprocessor, launch });
         }
+        for (frame, picture, element, layout) in pictures() {
+            let plan = PreprocessPlan::new(&imagenet(), picture, PixelFormat::Bgr8, element, layout);
+            let Ok(plan) = plan else { continue };
+            let launch = plan.launch(1 << 40, 3 * picture.width, 2 << 40, 3 << 40);
+            let variant = plan.variants()[0].clone();
+            add(PlannedLaunch { frame: frame.to_owned(), variant, multiprocessor, launch });
+        }
     }
     planned
+}
+
+/// Pictures that become an input of 1024 x 2048, of their size and of another.
+fn pictures() -> [(&'static str, Size, ElementType, Layout); 3] {
+    let size = Size::new(1024, 2048);
+    [
+        ("picture f32 nchw", size, ElementType::F32, Layout::Nchw),
+        ("picture f16 nhwc", size, ElementType::F16, Layout::Nhwc),
+        ("picture of 1080x1920 f16 nchw", Size::new(1080, 1920), ElementType::F16, Layout::Nchw),
+    ]
+}
+
+/// What networks trained on ImageNet want.
+fn imagenet() -> Preprocessing {
+    Preprocessing {
+        input_size: Some(Size::new(1024, 2048)),
+        multiple: 1,
+        channel_order: ChannelOrder::Rgb,
+        scale: 1.0 / 255.0,
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+    }
 }
 
 /// Addresses are those of an allocator: on large boundaries, and nothing lies there.

@@ -139,7 +139,7 @@ impl Arguments {
         let statistics = self.model.statistics(self.stats.as_deref(), &*backbone)?;
         let naming = super::naming(self.stats.as_deref());
         let threshold = self.threshold.resolve(&params, statistics.as_ref()).map_err(&naming)?;
-        let options = PipelineOptions { profile: self.timings };
+        let options = PipelineOptions { profile: self.timings, ..PipelineOptions::default() };
         let mut pipeline =
             Pipeline::new(backbone, params, statistics, options)?.on_warning(super::show_warning);
         prepare_folder(&self.output)?;

@@ -17,7 +17,7 @@ use crate::{AnomalyMap, Error, Result, Size};
 
 /// A place between the parts of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub enum Mark {
     /// Before the picture is copied to the GPU.
     Start,
     /// The network's input is made.
@@ -39,8 +39,14 @@ struct Results {
     size: Size,
 }
 
+/// A stream for frames from picture to result, with memory for the result and a clock.
+///
+/// [`CudaPreprocessor`](super::CudaPreprocessor), a network (libtorch's, TensorRT's, one's own) and
+/// [`Engine::submit_device`](crate::Engine::submit_device) are given [`stream`](Self::stream) one after the other; `torch::Pipeline`
+/// is made of these parts.
+///
 /// Fields are dropped in this order: the queue first, which waits for the latest copy.
-pub(crate) struct FrameStream {
+pub struct FrameStream {
     queue: Queue,
     results: Option<Results>,
     events: [Event; MARKS],
@@ -50,17 +56,20 @@ pub(crate) struct FrameStream {
 
 /// Device addresses of one image's results.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DeviceResults {
+pub struct DeviceResults {
     /// float32.
     pub score: u64,
     /// uint8.
     pub prediction: u64,
     /// One uint64.
     pub non_finite: u64,
+    /// Rows and columns.
     pub size: Size,
 }
 
 impl FrameStream {
+    /// A new stream of `cuda:ordinal`, which does not wait for CUDA's default stream.
+    ///
     /// # Errors
     /// [`Error::Device`] where the GPU cannot be used, [`Error::Cuda`] where the driver refuses.
     pub fn new(ordinal: usize) -> Result<Self> {
@@ -70,7 +79,7 @@ impl FrameStream {
         Ok(Self { queue: Queue::new(&context)?, results: None, events, marked: [false; MARKS] })
     }
 
-    /// The stream, for libtorch too: it lives as long as the process.
+    /// The stream. It lives as long as the process: libtorch's allocator keeps memory for the streams that it has worked on.
     pub fn stream(&self) -> RawStream {
         self.queue.stream().lend()
     }
@@ -111,6 +120,29 @@ impl FrameStream {
         Ok(Some(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3)))
     }
 
+    /// Allocates host memory for results of this size, where that was not done yet.
+    ///
+    /// # Errors
+    /// As [`mark`](Self::mark).
+    pub fn reserve(&mut self, size: Size) -> Result<()> {
+        if self.results.as_ref().is_none_or(|results| results.size != size) {
+            // The old block may still be copied to.
+            self.queue.synchronize()?;
+            let memory = PinnedMemory::allocate(self.queue.context(), bytes_of(size), "results")?;
+            self.results = Some(Results { memory, size });
+        }
+        Ok(())
+    }
+
+    /// Bytes of the GPU's memory that are free, if the driver tells.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.queue.context().free_bytes()
+    }
+
+    pub(super) fn queue_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+
     /// Lets the stream copy one image's results to the host, behind what it was given so far. Allocates where they are of
     /// another size than those before.
     ///
@@ -121,12 +153,7 @@ impl FrameStream {
     /// As [`mark`](Self::mark).
     pub unsafe fn fetch(&mut self, from: DeviceResults) -> Result<()> {
         let size = from.size;
-        if self.results.as_ref().is_none_or(|results| results.size != size) {
-            // The old block may still be copied to.
-            self.queue.synchronize()?;
-            let memory = PinnedMemory::allocate(self.queue.context(), bytes_of(size), "results")?;
-            self.results = Some(Results { memory, size });
-        }
+        self.reserve(size)?;
         let Some(Results { memory, .. }) = &self.results else { return Ok(()) };
         let stream = self.queue.stream().raw();
         let (scores, predictions) = (size_of::<u64>(), size_of::<u64>() + size.pixels() * size_of::<f32>());
@@ -198,4 +225,10 @@ impl FrameStream {
 
 fn bytes_of(size: Size) -> usize {
     size_of::<u64>() + size.pixels() * (size_of::<f32>() + size_of::<u8>())
+}
+
+impl std::fmt::Debug for FrameStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameStream").field("stream", &self.stream()).finish_non_exhaustive()
+    }
 }

@@ -15,7 +15,7 @@ mod device_workspace;
 pub mod driver;
 mod driver_error;
 mod embedded_kernels;
-#[cfg(feature = "torch")]
+mod frame_graph;
 mod frame_stream;
 mod graph;
 pub mod kernel_cache;
@@ -38,8 +38,8 @@ pub(crate) use cuda_engine::CudaEngine;
 pub use cuda_engine::CudaOptions;
 pub use device_slices::LogitElement;
 pub use embedded_kernels::embedded_architectures;
-#[cfg(feature = "torch")]
-pub(crate) use frame_stream::{DeviceResults, FrameStream, Mark};
+pub use frame_graph::FrameGraph;
+pub use frame_stream::{DeviceResults, FrameStream, Mark};
 pub use preprocessor::CudaPreprocessor;
 pub use statistics_accumulator::CudaStatisticsAccumulator;
 pub use stream::RawStream;

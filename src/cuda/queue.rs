@@ -27,6 +27,7 @@ pub(super) enum Step {
     Find(&'static str),
     Launch(&'static str),
     Graph,
+    Capture,
     Time,
     Read,
     /// What, and where to.
@@ -149,6 +150,7 @@ impl Queue {
             Step::Find(kernel) => format!("find the kernel {kernel}"),
             Step::Launch(kernel) => format!("launch the kernel {kernel} on {device}"),
             Step::Graph => format!("launch a frame's graph on {device}"),
+            Step::Capture => format!("capture a whole frame into a graph on {device}"),
             Step::Time => "time the stages".to_owned(),
             Step::Read => format!("read memory of {device}"),
             Step::Copy(what) => format!("copy {what} ({device})"),

@@ -112,7 +112,6 @@ impl OwnStream {
     }
 
     /// The handle, for someone who may use it for as long as the process runs: the stream is never destroyed then.
-    #[cfg(feature = "torch")]
     pub fn lend(&self) -> RawStream {
         self.lent.store(true, Ordering::Relaxed);
         self.raw()

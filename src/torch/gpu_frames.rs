@@ -9,19 +9,34 @@
 use tch::Device;
 
 use super::cuda_stream::StreamGuard;
+use super::gpu_graph::{self, CapturedFrame};
 use super::input_tensor::{InputTensor, form_of};
 use super::pipeline::FrameTimings;
 use super::{AnomalyTensors, Backbone, PostProcessor};
 use crate::cuda::{CudaPreprocessor, DeviceResults, FrameStream, Mark};
-use crate::{AnomalyMap, PictureView, Result};
+use crate::{AnomalyMap, Error, PictureView, Result, Warning};
 
 /// The stream, and what frames of one size and format need. Fields are dropped in this order: the preprocessing waits for its
 /// kernel before the input is freed.
 pub(super) struct GpuFrames {
+    graph: Graph,
     sized: Option<Prepared>,
     frame: FrameStream,
     ordinal: usize,
     profiled: bool,
+}
+
+/// The whole frame as one graph.
+enum Graph {
+    /// Not asked for, or not to be had.
+    Off,
+    /// Frames run plainly first: the network's first passes are slower than the others, and allocate.
+    Wanted {
+        frames: usize,
+        /// Free memory of the GPU before the first one.
+        free_before: Option<u64>,
+    },
+    Captured(CapturedFrame),
 }
 
 struct Prepared {
@@ -33,8 +48,13 @@ impl GpuFrames {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) where the GPU cannot be used, [`Error::Cuda`](crate::Error::Cuda) where the
     /// driver refuses.
-    pub fn new(ordinal: usize, profiled: bool) -> Result<Self> {
-        Ok(Self { sized: None, frame: FrameStream::new(ordinal)?, ordinal, profiled })
+    pub fn new(ordinal: usize, profiled: bool, graph: bool) -> Result<Self> {
+        let frame = FrameStream::new(ordinal)?;
+        let graph = match graph {
+            true => Graph::Wanted { frames: 0, free_before: frame.free_bytes() },
+            false => Graph::Off,
+        };
+        Ok(Self { graph, sized: None, frame, ordinal, profiled })
     }
 
     /// Gives a frame to the stream.
@@ -50,12 +70,13 @@ impl GpuFrames {
         let stream = self.frame.stream();
         // SAFETY: the stream is of this GPU, and lent to libtorch it is never destroyed.
         let _guard = unsafe { StreamGuard::new(stream, self.ordinal) }?;
-        let fits = self.sized.take().filter(|sized| sized.fits(picture));
-        let sized = match fits {
-            Some(fits) => fits,
-            None => Prepared::new(self.ordinal, backbone, picture)?,
+        let Prepared { preprocessor, input } = match self.sized.take().filter(|sized| sized.fits(picture)) {
+            Some(fits) => self.sized.insert(fits),
+            None => {
+                self.give_up_the_graph(post_processor);
+                self.sized.insert(Prepared::new(self.ordinal, backbone, picture)?)
+            }
         };
-        let Prepared { preprocessor, input } = self.sized.insert(sized);
         mark(&mut self.frame, self.profiled, Mark::Start)?;
         // SAFETY: the tensor holds the whole input, in the form that the preprocessor was built for, and was allocated for this
         // stream; what used it before, the frame before, came on the same stream. The stream is alive; nobody captures it.
@@ -80,6 +101,9 @@ impl GpuFrames {
         post_processor: &mut PostProcessor,
         picture: &PictureView<'_>,
     ) -> Result<AnomalyMap<'_>> {
+        if self.replay(backbone, post_processor, picture)? {
+            return self.frame.map();
+        }
         let tensors = self.submit(backbone, post_processor, picture)?;
         let from = DeviceResults {
             score: tensors.score.data_ptr() as u64,
@@ -91,7 +115,63 @@ impl GpuFrames {
         // this stream, and the next frame, which may replace them, comes behind the copies.
         unsafe { self.frame.fetch(from) }?;
         mark(&mut self.frame, self.profiled, Mark::End)?;
+        if let Graph::Wanted { frames, .. } = &mut self.graph {
+            *frames += 1;
+        }
         self.frame.map()
+    }
+
+    /// Gives a frame to the stream as a graph; captures it first where its time has come. False where there is none.
+    fn replay(
+        &mut self,
+        backbone: &dyn Backbone,
+        post_processor: &mut PostProcessor,
+        picture: &PictureView<'_>,
+    ) -> Result<bool> {
+        let Some(Prepared { preprocessor, input }) = self.sized.as_mut().filter(|sized| sized.fits(picture))
+        else {
+            return Ok(false);
+        };
+        if self.profiled {
+            return Ok(false);
+        }
+        if let Graph::Wanted { frames, free_before } = self.graph
+            && frames > backbone.slow_passes()
+        {
+            self.frame.finish()?;
+            let now = self.frame.free_bytes();
+            let taken = free_before.zip(now).map_or(0, |(before, now)| before.saturating_sub(now));
+            let parts = (backbone, &mut *post_processor, &*input);
+            self.graph = match gpu_graph::capture(parts, picture.size(), self.ordinal, taken) {
+                Ok((stream, captured)) => {
+                    self.frame = stream;
+                    Graph::Captured(captured)
+                }
+                Err(poisoned @ Error::Poisoned { .. }) => return Err(poisoned),
+                Err(reason) => {
+                    post_processor.warn(&Warning::Graph(reason.to_string()));
+                    Graph::Off
+                }
+            };
+        }
+        let Graph::Captured(captured) = &self.graph else { return Ok(false) };
+        let stream = self.frame.stream();
+        // SAFETY: as in `submit`. The graph uses what `self` and the engine hold, and was captured on this stream.
+        unsafe {
+            preprocessor.submit(picture, input.address(), stream)?;
+            self.frame.replay(&captured.graph)?;
+        }
+        Ok(true)
+    }
+
+    /// A graph is for pictures of one size, and made once: its stream and memory stay with libtorch.
+    fn give_up_the_graph(&mut self, post_processor: &mut PostProcessor) {
+        match std::mem::replace(&mut self.graph, Graph::Off) {
+            Graph::Captured(_) => {
+                post_processor.warn(&Warning::Graph("pictures of another size or format came".to_owned()))
+            }
+            wanted => self.graph = wanted,
+        }
     }
 
     /// The parts of the latest frame by the GPU's clock; zero where it was not profiled. Waits for it.
@@ -107,6 +187,11 @@ impl GpuFrames {
             total: if whole.is_zero() { between(Mark::Start, Mark::Map)? } else { whole },
             ..FrameTimings::default()
         })
+    }
+
+    /// Whether frames run as one graph now.
+    pub fn is_one_graph(&self) -> bool {
+        matches!(self.graph, Graph::Captured(_))
     }
 
     /// Events between the parts of each frame from now on, or none.

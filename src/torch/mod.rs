@@ -17,6 +17,8 @@ mod execution;
 mod formula;
 #[cfg(feature = "cuda")]
 mod gpu_frames;
+#[cfg(feature = "cuda")]
+mod gpu_graph;
 mod host_frames;
 mod input_tensor;
 mod interop;

@@ -59,6 +59,13 @@ impl FrameTimings {
 pub struct PipelineOptions {
     /// Measure the parts of every frame. On the CPU they always are; on a GPU it costs an event a part and an event a stage.
     pub profile: bool,
+    /// On a GPU, let [`Pipeline::run`] give network, engine and the copies of the result to the stream as one CUDA graph: one call for the
+    /// hundreds of kernels of a network. The first frames run plainly, and frames that are profiled. The graph is for pictures of
+    /// the first size and format, and takes the network's memory a second time. Where it cannot be captured, say because
+    /// a module waits for the GPU or copies from the host, a [`Warning::Graph`](crate::Warning) tells the reason, and frames go on without.
+    ///
+    /// Off by default: what it gains has not been measured yet.
+    pub graph: bool,
 }
 
 /// A network and the post-processing of its logits, for pictures one after the other.
@@ -112,7 +119,9 @@ impl Pipeline {
     ) -> Result<Self> {
         let place = match backbone.device() {
             #[cfg(feature = "cuda")]
-            Device::Cuda(ordinal) => Place::Gpu(Box::new(GpuFrames::new(ordinal, options.profile)?)),
+            Device::Cuda(ordinal) => {
+                Place::Gpu(Box::new(GpuFrames::new(ordinal, options.profile, options.graph)?))
+            }
             _ => Place::Host(None),
         };
         let params = Params { align_corners: backbone.align_corners(), ..params };
@@ -170,6 +179,15 @@ impl Pipeline {
             }
             #[cfg(feature = "cuda")]
             Place::Gpu(frames) => frames.submit(&**backbone, post_processor, picture),
+        }
+    }
+
+    /// Whether frames run as one CUDA graph now: see [`PipelineOptions::graph`].
+    pub fn is_one_graph(&self) -> bool {
+        match &self.place {
+            Place::Host(_) => false,
+            #[cfg(feature = "cuda")]
+            Place::Gpu(frames) => frames.is_one_graph(),
         }
     }
 

@@ -22,8 +22,9 @@ pub struct PostProcessor {
     statistics: Option<ClassStatistics>,
     engine: Option<Engine>,
     profiled: bool,
-    /// Called for each warning of the first engine; those of later ones are the same.
     show_warning: Option<ShowWarning>,
+    /// Whether the first engine was built: the warnings of later ones are the same.
+    warned: bool,
     /// The latest result of [`PostProcessor::submit_tensor`] that was not the engine's own.
     result: HostAnomalyMap,
 }
@@ -37,6 +38,7 @@ impl PostProcessor {
             engine: None,
             profiled: false,
             show_warning: None,
+            warned: false,
             result: HostAnomalyMap::default(),
         }
     }
@@ -55,6 +57,12 @@ impl PostProcessor {
     pub fn profile(&mut self, on: bool) -> Result<()> {
         self.profiled = on;
         self.engine.as_mut().map_or(Ok(()), |engine| engine.profile(on))
+    }
+
+    pub(super) fn warn(&mut self, warning: &Warning) {
+        if let Some(show) = &mut self.show_warning {
+            show(warning);
+        }
     }
 
     /// The method's parameters.
@@ -133,8 +141,9 @@ impl PostProcessor {
                 if self.profiled {
                     engine.profile(true)?;
                 }
-                if let Some(mut show) = self.show_warning.take() {
-                    engine.warnings().iter().for_each(&mut *show);
+                if !self.warned {
+                    self.warned = true;
+                    engine.warnings().iter().for_each(|warning| self.warn(warning));
                 }
                 engine
             }

@@ -20,15 +20,15 @@ use crate::setting::LIMITS;
 use crate::stand_in::with_stand_in;
 
 /// A piece of device memory.
-struct Block {
-    address: u64,
+pub struct Block {
+    pub address: u64,
     bytes: usize,
     /// For the caller's; the engine's own is freed by the engine.
     _owner: Option<Arc<CudaContext>>,
 }
 
 impl Block {
-    fn new(context: &Arc<CudaContext>, contents: &[u8]) -> Self {
+    pub fn new(context: &Arc<CudaContext>, contents: &[u8]) -> Self {
         // SAFETY: the context is current; the copy is within the new allocation. It is freed when this is dropped.
         let address = unsafe {
             let address = result::malloc_sync(contents.len()).unwrap();
@@ -38,11 +38,11 @@ impl Block {
         Self { address, bytes: contents.len(), _owner: Some(Arc::clone(context)) }
     }
 
-    fn of_engine(address: u64, bytes: usize) -> Self {
+    pub fn of_engine(address: u64, bytes: usize) -> Self {
         Self { address, bytes, _owner: None }
     }
 
-    fn contents(&self) -> Vec<u8> {
+    pub fn contents(&self) -> Vec<u8> {
         // SAFETY: a live allocation of the stand-in, which lies in host memory; nothing writes to it meanwhile.
         unsafe { std::slice::from_raw_parts(self.address as *const u8, self.bytes) }.to_vec()
     }
@@ -71,11 +71,13 @@ impl Drop for Block {
 fn kernel(name: &str, element: ElementType) -> (Library, &'static str, usize) {
     const STANDARDIZE: [&str; 4] =
         ["standardize", "standardize_rows", "standardize_pixels", "standardize_upsample"];
-    const OTHERS: [(&str, KernelFile, usize); 4] = [
+    const OTHERS: [(&str, KernelFile, usize); 6] = [
         ("suppress", KernelFile::Suppress, 3),
         ("smooth", KernelFile::Smooth, 2),
         ("accumulate", KernelFile::Accumulate, 4),
         ("merge_moments", KernelFile::Accumulate, 4),
+        ("preprocess", KernelFile::Preprocess, 6),
+        ("preprocess_resized", KernelFile::Preprocess, 6),
     ];
     let (file, defines, name, pointers) = match STANDARDIZE.iter().position(|entry| *entry == name) {
         Some(entry) => {
@@ -84,14 +86,15 @@ fn kernel(name: &str, element: ElementType) -> (Library, &'static str, usize) {
         }
         None => {
             let &(name, file, pointers) = OTHERS.iter().find(|(entry, ..)| *entry == name).unwrap();
-            (file, Vec::new(), name, pointers)
+            let typed = file == KernelFile::Preprocess;
+            (file, typed.then_some(("SML_ELEMENT", element as i64)).into_iter().collect(), name, pointers)
         }
     };
     (compile(&Source::kernel(&KernelVariant { file, defines })).unwrap(), name, pointers)
 }
 
 /// Runs launches on the host, in the order in which the driver was given them.
-fn execute(runs: &[Run], element: ElementType, memory: &[&Block]) {
+pub fn execute(runs: &[Run], element: ElementType, memory: &[&Block]) {
     let mut job = Job::new(Order::Random(3));
     let buffers: Vec<u64> = memory.iter().map(|block| job.buffer(block.contents(), 0)).collect();
     let relocated = |address: u64| {

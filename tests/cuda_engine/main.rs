@@ -20,6 +20,9 @@ mod frames;
 mod host_heap;
 mod in_any_order;
 mod log;
+#[path = "../pictures/mod.rs"]
+mod pictures;
+mod preprocess;
 mod setting;
 mod stand_in;
 mod statistics;

@@ -23,7 +23,7 @@ CONTROL const char *stand_in_living() {
     std::lock_guard<std::recursive_mutex> lock(s.lock);
     int contexts = 0;
     for (const auto &context : s.contexts) contexts += context->retained;
-    text = "contexts=" + std::to_string(contexts) + " memory=" + std::to_string(s.memory.size()) +
+    text = "contexts=" + std::to_string(contexts) + " memory=" + std::to_string(s.memory.size() + s.pinned.size()) +
            " modules=" + std::to_string(s.modules.size()) + " streams=" + std::to_string(s.streams.size()) +
            " events=" + std::to_string(s.events.size()) + " graphs=" + std::to_string(s.graphs.size()) +
            " execs=" + std::to_string(s.execs.size());

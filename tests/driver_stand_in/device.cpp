@@ -299,3 +299,41 @@ DRIVER cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *) {
     std::memcpy(to, host, bytes);
     return SUCCESS;
 }
+
+DRIVER cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+    BEGIN;
+    if (int code = forbidden_in_captures()) return code;
+    if (bytes == 0 || flags != 0) return INVALID_VALUE;
+    Memory block;
+    block.context = current();
+    block.bytes = bytes;
+    block.host = std::make_unique<unsigned char[]>(bytes + 4096);
+    std::memset(block.host.get(), 0xa5, bytes + 4096);
+    uint64_t address = (reinterpret_cast<uint64_t>(block.host.get()) + 4095) & ~uint64_t(4095);
+    *memory = reinterpret_cast<void *>(address);
+    state().pinned.emplace(address, std::move(block));
+    return SUCCESS;
+}
+
+DRIVER cuMemFreeHost(void *memory) {
+    BEGIN;
+    if (int code = forbidden_in_captures()) return code;
+    if (state().pinned.erase(reinterpret_cast<uint64_t>(memory)) == 0) return misuse("pinned memory freed twice");
+    return SUCCESS;
+}
+
+// From pinned memory only: the real one would wait for the stream otherwise.
+DRIVER cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *handle) {
+    BEGIN;
+    Stream *stream = find_stream(handle);
+    if (stream == nullptr) return misuse("a stream that does not exist");
+    uint64_t source = reinterpret_cast<uint64_t>(from);
+    bool pinned = false;
+    for (auto &[start, block] : state().pinned) pinned |= source >= start && source + bytes <= start + block.bytes;
+    if (!pinned) return misuse("a copy from memory that is not pinned", INVALID_VALUE);
+    unsigned char *host = host_of(to, bytes);
+    if (host == nullptr) return INVALID_VALUE;
+    std::memcpy(host, from, bytes);
+    add_work(*stream);
+    return SUCCESS;
+}

@@ -140,6 +140,7 @@ struct State {
     std::vector<std::unique_ptr<Context>> contexts;
     std::map<Context *, Stream *> default_streams;
     std::map<uint64_t, Memory> memory;
+    std::map<uint64_t, Memory> pinned;  // of the host
     std::set<Module *> modules;
     std::set<Function *> functions;
     std::set<Stream *> streams;

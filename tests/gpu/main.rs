@@ -19,6 +19,9 @@ mod golden;
 mod large;
 mod maps;
 mod network;
+#[path = "../pictures/mod.rs"]
+mod pictures;
+mod pipeline;
 mod statistics;
 mod streams;
 mod tensors;

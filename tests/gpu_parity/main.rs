@@ -16,4 +16,7 @@ mod calibration;
 mod comparison;
 mod many;
 mod on_gpu;
+#[path = "../pictures/mod.rs"]
+mod pictures;
+mod preprocess;
 mod small;

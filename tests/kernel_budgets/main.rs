@@ -44,6 +44,7 @@ fn planned_blocks(entry: &str, architecture: u32) -> u32 {
         "smooth" => 4,
         "accumulate" => 2,
         "merge_moments" => 16,
+        "preprocess" | "preprocess_resized" => 4,
         other => panic!("{other} has no plan: decide how many of its blocks a multiprocessor should run"),
     }
 }
