@@ -52,7 +52,7 @@ impl DatasetArgs {
     ///
     /// # Errors
     /// As [`Dataset::open`], and when options of `folders` are given with another dataset.
-    #[allow(dead_code, reason = "for the commands that measure and evaluate on datasets")]
+    #[cfg_attr(not(feature = "torch"), allow(dead_code, reason = "for commands that run a network"))]
     pub fn open(&self) -> Result<Option<Dataset>> {
         let Some(root) = &self.root else { return Ok(None) };
         let (kind, folders) = self.kind()?;

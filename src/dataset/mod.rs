@@ -180,6 +180,11 @@ impl Dataset {
         &self.items
     }
 
+    /// True when the labels are those of Cityscapes' classes, so that samples have train ids.
+    pub fn has_train_ids(&self) -> bool {
+        self.values.has_train_ids()
+    }
+
     /// What does not fit: pictures without labels, labels without pictures, another number of pictures than the official
     /// copy has.
     pub fn findings(&self) -> &[Finding] {

@@ -13,6 +13,8 @@ mod dabnet;
 mod dabnet_backbone;
 mod deeplab;
 mod deeplab_backbone;
+#[cfg(feature = "cuda")]
+mod device_statistics;
 mod execution;
 mod formula;
 #[cfg(feature = "cuda")]
@@ -41,6 +43,8 @@ pub use deeplab::{DeepLab, DeepLabConfig};
 pub use deeplab_backbone::DeepLabBackbone;
 pub use execution::{Execution, InputFormat, Precision, convolution_settings};
 pub use formula::{Formula, formula_weights};
+#[cfg(feature = "cuda")]
+pub use device_statistics::DeviceStatistics;
 pub(crate) use interop::OwnTensors;
 pub use interop::{AnomalyTensors, HostAnomalyMap, OutputTensors, borrow_logits};
 pub use libtorch::choose_device;
