@@ -105,13 +105,8 @@ impl Dataset {
         folders: &FolderLabels,
     ) -> Result<Self> {
         let root = root.as_ref();
-        let metadata = std::fs::metadata(root).map_err(|source| Error::io(root, "read", source))?;
-        if !metadata.is_dir() {
-            return Err(Error::file(root, "is a file", "the folder of a dataset"));
-        }
-        let kind = kind.map_or_else(|| layout::detect(root), Ok)?;
+        let (kind, layout) = find(kind, root, folders)?;
         let values = LabelValues::of(kind, folders)?;
-        let layout = Layout::of(kind, root, folders)?;
         let split = choose_split(kind, root, &layout.splits(kind), split)?;
         let listing = layout.list(split.as_deref())?;
         let mut items = listing.items;
@@ -145,9 +140,8 @@ impl Dataset {
         root: impl AsRef<Path>,
         folders: &FolderLabels,
     ) -> Result<(DatasetKind, Vec<String>)> {
-        let root = root.as_ref();
-        let kind = kind.map_or_else(|| layout::detect(root), Ok)?;
-        Ok((kind, Layout::of(kind, root, folders)?.splits(kind)))
+        let (kind, layout) = find(kind, root.as_ref(), folders)?;
+        Ok((kind, layout.splits(kind)))
     }
 
     /// Which dataset it is.
@@ -243,6 +237,16 @@ impl Dataset {
         let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
         parts.join("/")
     }
+}
+
+/// The dataset that was named, or the one that fits, with its folders.
+fn find(kind: Option<DatasetKind>, root: &Path, folders: &FolderLabels) -> Result<(DatasetKind, Layout)> {
+    let metadata = std::fs::metadata(root).map_err(|source| Error::io(root, "read", source))?;
+    if !metadata.is_dir() {
+        return Err(Error::file(root, "is a file", "the folder of a dataset"));
+    }
+    let kind = kind.map_or_else(|| layout::detect(root), Ok)?;
+    Ok((kind, Layout::of(kind, root, folders)?))
 }
 
 /// Labels of another size than their picture.

@@ -41,10 +41,10 @@ pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
 pub use deeplab::{DeepLab, DeepLabConfig};
 pub use deeplab_backbone::DeepLabBackbone;
-pub use execution::{Execution, InputFormat, Precision, convolution_settings};
-pub use formula::{Formula, formula_weights};
 #[cfg(feature = "cuda")]
 pub use device_statistics::DeviceStatistics;
+pub use execution::{Execution, InputFormat, Precision, convolution_settings};
+pub use formula::{Formula, formula_weights};
 pub(crate) use interop::OwnTensors;
 pub use interop::{AnomalyTensors, HostAnomalyMap, OutputTensors, borrow_logits};
 pub use libtorch::choose_device;

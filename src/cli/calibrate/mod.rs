@@ -70,7 +70,7 @@ pub(super) struct Arguments {
     condition_on: ConditionOn,
 
     /// Also measure the network's mIoU on the dataset's labels
-    #[arg(long, requires = "root")]
+    #[arg(long)]
     miou: bool,
 
     /// Stop at the first input that cannot be measured, instead of leaving it out
@@ -153,7 +153,12 @@ impl Arguments {
         }
         write_whole(&self.output, |out| out.write_all(statistics.to_json().as_bytes()))?;
         checkpoint.map(Checkpoint::remove).transpose()?;
-        let summary = Summary { output: &self.output, measured: &measured, statistics: &statistics };
+        let summary = Summary {
+            output: &self.output,
+            measured: &measured,
+            statistics: &statistics,
+            condition: self.condition_on,
+        };
         summary.tell();
         if self.json { stdout::print_json(&summary.to_json()) } else { Ok(()) }
     }
@@ -246,6 +251,7 @@ impl Arguments {
             say("model's digest", backbone.digest().to_owned());
             say("device", format!("{:?}", backbone.device()));
             say("preprocessing", format!("{:?}", backbone.preprocessing()));
+            say("precision and layout", format!("{:?}", backbone.input_format()));
         } else {
             say("size", self.size.map_or("its own".to_owned(), |size| size.to_string()));
             say("align-corners", self.align_corners.unwrap_or_default().to_string());

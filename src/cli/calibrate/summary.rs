@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::measurement::Measured;
+use super::super::counted;
+use super::measurement::{ConditionOn, Measured};
 use crate::render::table::text_table;
 use crate::{ClassStatistics, cityscapes};
 
@@ -13,22 +14,23 @@ pub(super) struct Summary<'a> {
     pub output: &'a Path,
     pub measured: &'a Measured,
     pub statistics: &'a ClassStatistics,
+    pub condition: ConditionOn,
 }
 
 impl Summary<'_> {
     /// For a person.
     pub fn tell(&self) {
-        let Self { output, measured, statistics } = self;
+        let Self { output, measured, statistics, .. } = self;
         let without = statistics.classes_without_statistics();
         eprintln!(
-            "{} images, {} of {} classes with statistics -> {}",
-            measured.images,
+            "{}, {} of {} classes with statistics -> {}",
+            counted(measured.images, "image"),
             statistics.classes().len() - without.len(),
             statistics.classes().len(),
             output.display()
         );
         if measured.content.files() > 0 {
-            eprintln!("{} files, sha256 {}", measured.content.files(), measured.content.sha256());
+            eprintln!("{}, sha256 {}", counted(measured.content.files(), "file"), measured.content.sha256());
         }
         if let Some((miou, rows)) = self.closed_set() {
             let named: Vec<Vec<String>> =
@@ -37,21 +39,20 @@ impl Summary<'_> {
             eprintln!("mIoU {} over the classes that have one", percent(&miou));
         }
         if !without.is_empty() {
-            eprintln!(
-                "sml: warning: classes {without:?} were seldom or never predicted; more images may help"
-            );
+            let found = if self.condition == ConditionOn::Label { "labelled" } else { "predicted" };
+            eprintln!("sml: warning: classes {without:?} were seldom or never {found}; more images may help");
         }
         if self.non_finite() > 0 {
             eprintln!("sml: warning: {} pixels with NaN or infinite max logits left out", self.non_finite());
         }
         if !measured.failures.is_empty() {
-            eprintln!("sml: warning: {} inputs left out", measured.failures.len());
+            eprintln!("sml: warning: {} left out", counted(measured.failures.len() as u64, "input"));
         }
     }
 
     /// For a machine.
     pub fn to_json(&self) -> Value {
-        let Self { output, measured, statistics } = self;
+        let Self { output, measured, statistics, .. } = self;
         let provenance = statistics.provenance();
         let class = |(class, name): (usize, String)| {
             let moments = statistics.classes()[class];
