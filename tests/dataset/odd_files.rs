@@ -96,7 +96,7 @@ fn labels_with_a_palette_are_their_indices() {
     let mut encoder = png::Encoder::new(&mut bytes, SIDE, SIDE);
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_palette([0_u8, 0, 0, 250, 170, 30, 9, 9, 9].repeat(1));
+    encoder.set_palette(vec![0_u8, 0, 0, 250, 170, 30, 9, 9, 9]);
     let mut writer = encoder.write_header().unwrap();
     let indices: Vec<u8> = (0..SIDE * SIDE).map(|n| (n % 3) as u8).collect();
     writer.write_image_data(&indices).unwrap();

@@ -14,9 +14,9 @@ use crate::dataset::{ContentHash, LabelMap};
 use crate::evaluation::Failure;
 use crate::files::LogitsFile;
 use crate::metrics::{ConfusionMatrix, IGNORED_TRAIN_ID};
-use crate::torch::{Backbone, PostProcessor};
 #[cfg(feature = "cuda")]
 use crate::torch::DeviceStatistics;
+use crate::torch::{Backbone, PostProcessor};
 use crate::{AnomalyMap, Error, Layout, NonFinite, Params, Result, Score, Size, StatisticsAccumulator};
 
 /// What a pixel's class is taken from.
