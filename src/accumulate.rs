@@ -1,13 +1,21 @@
 //! Moments of max logits, streamed in and merged, in float64.
 //!
 //! [`MomentAccumulator`] takes values one by one (Welford) and merges with others (Chan et al.), so that any number of
-//! images can be measured by any number of threads without losing digits. [`StatisticsAccumulator`] keeps one a class.
+//! images can be measured by any number of threads without losing digits. [`StatisticsAccumulator`] keeps one a class. It sums
+//! blocks of pixels on all threads and merges them in order: the result depends on the pixels alone, and rounding errors
+//! grow with the number of blocks instead of pixels, of which a large dataset has billions.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::statistics::{ClassMoments, ClassStatistics, Provenance, different_class_counts};
 use crate::{Error, Result};
 
+/// Pixels that are summed one by one.
+const BLOCK: usize = 1 << 16;
+
 /// Count, mean and sum of squared deviations of a stream of numbers, in float64.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MomentAccumulator {
     count: u64,
     mean: f64,
@@ -72,7 +80,7 @@ impl MomentAccumulator {
 }
 
 /// Accumulates the max logits of images, each under its predicted class.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatisticsAccumulator {
     classes: Vec<MomentAccumulator>,
     non_finite: u64,
@@ -116,14 +124,31 @@ impl StatisticsAccumulator {
                 expected: format!("less than {}", self.classes.len()),
             });
         }
+        let blocks: Vec<Self> = max_logits
+            .par_chunks(BLOCK)
+            .zip(predictions.par_chunks(BLOCK))
+            .map(|(max_logits, predictions)| self.block(max_logits, predictions))
+            .collect();
+        blocks.iter().for_each(|block| self.merge_same(block));
+        Ok(())
+    }
+
+    /// The sums over some pixels, whose predictions are classes.
+    fn block(&self, max_logits: &[f32], predictions: &[u8]) -> Self {
+        let mut sums = Self::new(self.classes.len());
         for (&value, &class) in max_logits.iter().zip(predictions) {
             if value.is_finite() {
-                self.classes[usize::from(class)].add(f64::from(value));
+                sums.classes[usize::from(class)].add(f64::from(value));
             } else {
-                self.non_finite += 1;
+                sums.non_finite += 1;
             }
         }
-        Ok(())
+        sums
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes.len()
     }
 
     /// Adds all that `other` has seen. Merging in a fixed order gives a fixed result.
@@ -134,11 +159,16 @@ impl StatisticsAccumulator {
         if self.classes.len() != other.classes.len() {
             return Err(different_class_counts(self.classes.len(), other.classes.len()));
         }
+        self.merge_same(other);
+        Ok(())
+    }
+
+    /// Merges one of as many classes.
+    fn merge_same(&mut self, other: &Self) {
         for (mine, theirs) in self.classes.iter_mut().zip(&other.classes) {
             mine.merge(theirs);
         }
         self.non_finite += other.non_finite;
-        Ok(())
     }
 
     /// Pixels left out because their max logit was not finite.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::stdout;
+use super::{counted, stdout};
 use crate::dataset::{Check, Dataset, DatasetKind, Finding, FindingKind, FolderLabels};
 use crate::{Error, Result};
 
@@ -52,7 +52,7 @@ impl DatasetArgs {
     ///
     /// # Errors
     /// As [`Dataset::open`], and when options of `folders` are given with another dataset.
-    #[allow(dead_code, reason = "for the commands that measure and evaluate on datasets")]
+    #[cfg_attr(not(feature = "torch"), allow(dead_code, reason = "for commands that run a network"))]
     pub fn open(&self) -> Result<Option<Dataset>> {
         let Some(root) = &self.root else { return Ok(None) };
         let (kind, folders) = self.kind()?;
@@ -179,11 +179,11 @@ fn check(arguments: &DatasetArgs, deep: bool, as_json: bool) -> Result<()> {
         true => stdout::print_json(&as_object(kind, &results, &findings))?,
         false => stdout::print(&as_text(kind, &results, &findings))?,
     }
-    match findings.len() {
+    match findings.len() as u64 {
         0 => Ok(()),
-        1 => Err(Error::file(root, "does not fit in one thing", "a complete copy of the dataset")),
-        many => {
-            Err(Error::file(root, format!("does not fit in {many} things"), "a complete copy of the dataset"))
+        found => {
+            let problem = format!("{}, told on stdout", counted(found, "finding"));
+            Err(Error::file(root, problem, "a complete copy of the dataset"))
         }
     }
 }
@@ -216,8 +216,8 @@ fn as_text(kind: DatasetKind, results: &[(Option<String>, Check)], findings: &[F
     let mut lines = Vec::new();
     for (split, check) in results {
         let split = split.as_ref().map_or(String::new(), |split| format!(" {split}"));
-        let (images, labelled, files) = (check.images, check.labelled, check.content.files());
-        lines.push(format!("{kind}{split}: {images} pictures, {labelled} with labels, {files} files"));
+        let (images, files) = (counted(check.images, "picture"), counted(check.content.files(), "file"));
+        lines.push(format!("{kind}{split}: {images}, {} with labels, {files}", check.labelled));
         lines.push(format!("  sha256 {}", check.content.sha256()));
     }
     let mut shown: BTreeMap<String, usize> = BTreeMap::new();

@@ -126,6 +126,11 @@ fn show_warning(warning: &Warning) {
     eprintln!("sml: warning: {warning}");
 }
 
+/// A number with its noun: "1 image", "2 images".
+fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A bar on stderr for `length` pieces of work, hidden where stderr is no terminal.
 fn progress_bar(length: usize, what: &'static str) -> indicatif::ProgressBar {
     let style = indicatif::ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {eta} {msg}");

@@ -113,6 +113,12 @@ fn provenance(statistics: &ClassStatistics) -> String {
     line("images", provenance.images.map(|n| n.to_string()));
     line("model", provenance.model.clone());
     line("model sha256", provenance.model_sha256.clone());
+    let set = [&provenance.dataset, &provenance.split].into_iter().flatten().cloned().collect::<Vec<_>>();
+    line("dataset", (!set.is_empty()).then(|| set.join(" ")));
+    line("shards", (!provenance.shards.is_empty()).then(|| provenance.shards.join(", ")));
+    line("left out", provenance.left_out.map(|images| super::counted(images, "image")));
+    line("files", provenance.files.map(|files| files.to_string()));
+    line("files' sha256", provenance.content_sha256.clone());
     line("conditioned on", provenance.conditioned_on.clone());
     line("date", provenance.date.clone());
     line("sources", (!provenance.sources.is_empty()).then(|| provenance.sources.join(", ")));
@@ -137,17 +143,46 @@ fn import(mean: &Path, variance: &Path, output: &Path) -> Result<()> {
 
 fn merge(stats: &[PathBuf], output: &Path) -> Result<()> {
     let mut merged: Option<ClassStatistics> = None;
+    let mut contents: Vec<(String, &Path)> = Vec::new();
     for path in stats {
         let next = ClassStatistics::read(path)?;
         if next.operating_points().is_some() {
             eprintln!("sml: warning: {}: its thresholds are left out, they cannot be merged", path.display());
         }
+        if let Some(content) = next.provenance().content_sha256.clone() {
+            if let Some((_, first)) = contents.iter().find(|(other, _)| *other == content) {
+                let (first, second) = (first.display(), path.display());
+                eprintln!(
+                    "sml: warning: {second}: measured on the same files as {first}, which now count twice"
+                );
+            }
+            contents.push((content, path));
+        }
         merged = Some(match merged {
-            Some(merged) => merged.merge(&next).map_err(super::naming(Some(path)))?,
+            Some(merged) => {
+                tell_differences(merged.provenance(), next.provenance(), path);
+                merged.merge(&next).map_err(super::naming(Some(path)))?
+            }
             None => next,
         });
     }
-    merged.map_or(Ok(()), |merged| save(&merged, output))
+    let Some(merged) = merged else { return Ok(()) };
+    let shards = &merged.provenance().shards;
+    if !shards.is_empty() {
+        eprintln!("sml: warning: the shards {} are not a whole set", shards.join(", "));
+    }
+    save(&merged, output)
+}
+
+/// Statistics of different networks, or by different classes, can be added up, but mean nothing.
+fn tell_differences(merged: &Provenance, next: &Provenance, path: &Path) {
+    let differ = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
+    if differ(&merged.model_sha256, &next.model_sha256) {
+        eprintln!("sml: warning: {}: measured with another network than those before", path.display());
+    }
+    if differ(&merged.conditioned_on, &next.conditioned_on) {
+        eprintln!("sml: warning: {}: conditioned on another class than those before", path.display());
+    }
 }
 
 fn save(statistics: &ClassStatistics, output: &Path) -> Result<()> {

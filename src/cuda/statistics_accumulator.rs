@@ -94,6 +94,18 @@ impl CudaStatisticsAccumulator {
         let moments = rows.iter().map(|row| (row.count, row.mean, row.squared_deviations));
         Ok(StatisticsAccumulator::from_sums(moments, left_out))
     }
+
+    /// All that was added since the last call, and nothing from then on. Waits for it.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn take(&mut self) -> Result<StatisticsAccumulator> {
+        let taken = self.read()?;
+        let stream = self.queue.stream();
+        let zeroed = self.moments.zero(stream.raw().handle()).and_then(|()| stream.synchronize());
+        self.queue.call(|| zeroed.map_err(|error| (Step::Read, error)))?;
+        Ok(taken)
+    }
 }
 
 impl std::fmt::Debug for CudaStatisticsAccumulator {

@@ -152,7 +152,9 @@ impl Dataset {
     pub(super) fn check_count(&mut self) {
         let Some(official) = self.kind.official_images(self.split()) else { return };
         if self.items.len() != official {
-            let problem = format!("holds {} pictures; the official copy has {official}", self.items.len());
+            let split = self.split().map_or(String::new(), |split| format!(" of the split {split}"));
+            let problem =
+                format!("holds {} pictures{split}; the official copy has {official}", self.items.len());
             self.findings.insert(0, Finding::new(FindingKind::Count, &self.root, problem));
         }
     }

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::listing::{Listing, NamedFile, folders, holds_pictures, label_files, pictures};
+use super::{Finding, FindingKind};
 use crate::Result;
 
 const PICTURE_SUFFIX: &str = "_leftImg8bit";
@@ -51,13 +52,16 @@ impl CityFolders {
     pub fn list(&self, split: &str) -> Result<Listing> {
         let suffix = format!("_{}_labelIds", self.annotation);
         let mut listing = Listing::default();
+        let all_labels = self.labels.as_ref().map(|labels| labels.join(split));
+        let of_split = all_labels.as_ref().filter(|labels| labels.is_dir());
+        if let (Some(missing), None) = (&all_labels, of_split) {
+            let problem = "is missing: no picture of the split has labels";
+            listing.findings.push(Finding::new(FindingKind::Missing, missing, problem));
+        }
         for (prefix, city) in self.cities(split)? {
-            let labels = match &self.labels {
-                Some(labels) => label_files(&labels.join(split).join(&prefix))?,
-                None => Vec::new(),
-            };
+            let labels = of_split.map_or(Ok(Vec::new()), |labels| label_files(&labels.join(&prefix)))?;
             let frames = without_suffix(pictures(&city)?, PICTURE_SUFFIX);
-            listing.pair(&prefix, frames, without_suffix(labels, &suffix), self.has_labels())?;
+            listing.pair(&prefix, frames, without_suffix(labels, &suffix), of_split.is_some())?;
         }
         Ok(listing)
     }

@@ -111,6 +111,11 @@ impl LabelValues {
         Ok(Self { anomaly: Some(anomaly), train_ids: None, defined })
     }
 
+    /// True for the label ids of Cityscapes.
+    pub fn has_train_ids(&self) -> bool {
+        self.train_ids.is_some()
+    }
+
     fn cityscapes() -> Self {
         let label = |value: u8| cityscapes::LABELS.iter().find(|label| label.id == value);
         let train_id = |value| label(value).and_then(|label| label.train_id).unwrap_or(IGNORED_TRAIN_ID);

@@ -105,13 +105,8 @@ impl Dataset {
         folders: &FolderLabels,
     ) -> Result<Self> {
         let root = root.as_ref();
-        let metadata = std::fs::metadata(root).map_err(|source| Error::io(root, "read", source))?;
-        if !metadata.is_dir() {
-            return Err(Error::file(root, "is a file", "the folder of a dataset"));
-        }
-        let kind = kind.map_or_else(|| layout::detect(root), Ok)?;
+        let (kind, layout) = find(kind, root, folders)?;
         let values = LabelValues::of(kind, folders)?;
-        let layout = Layout::of(kind, root, folders)?;
         let split = choose_split(kind, root, &layout.splits(kind), split)?;
         let listing = layout.list(split.as_deref())?;
         let mut items = listing.items;
@@ -145,9 +140,8 @@ impl Dataset {
         root: impl AsRef<Path>,
         folders: &FolderLabels,
     ) -> Result<(DatasetKind, Vec<String>)> {
-        let root = root.as_ref();
-        let kind = kind.map_or_else(|| layout::detect(root), Ok)?;
-        Ok((kind, Layout::of(kind, root, folders)?.splits(kind)))
+        let (kind, layout) = find(kind, root.as_ref(), folders)?;
+        Ok((kind, layout.splits(kind)))
     }
 
     /// Which dataset it is.
@@ -178,6 +172,11 @@ impl Dataset {
     /// The pictures, by name. Never empty, but for a part of a set with fewer pictures than parts.
     pub fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// True when the labels are those of Cityscapes' classes, so that samples have train ids.
+    pub fn has_train_ids(&self) -> bool {
+        self.values.has_train_ids()
     }
 
     /// What does not fit: pictures without labels, labels without pictures, another number of pictures than the official
@@ -238,6 +237,16 @@ impl Dataset {
         let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
         parts.join("/")
     }
+}
+
+/// The dataset that was named, or the one that fits, with its folders.
+fn find(kind: Option<DatasetKind>, root: &Path, folders: &FolderLabels) -> Result<(DatasetKind, Layout)> {
+    let metadata = std::fs::metadata(root).map_err(|source| Error::io(root, "read", source))?;
+    if !metadata.is_dir() {
+        return Err(Error::file(root, "is a file", "the folder of a dataset"));
+    }
+    let kind = kind.map_or_else(|| layout::detect(root), Ok)?;
+    Ok((kind, Layout::of(kind, root, folders)?))
 }
 
 /// Labels of another size than their picture.

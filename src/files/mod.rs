@@ -31,8 +31,8 @@ pub use official_statistics::{read_class_vector, read_official};
 #[cfg(feature = "cli")]
 pub use picture_list::list_pictures;
 pub use pictures::{
-    PictureSource, ScoreScale, decode_labels, decode_picture, read_labels, read_picture, write_grey_png,
-    write_rgb_png, write_score_png,
+    PictureSource, ScoreScale, decode_labels, decode_picture, read_labels, read_picture, read_picture_bytes,
+    write_grey_png, write_rgb_png, write_score_png,
 };
 pub use safetensors_checkpoint::write_safetensors;
 pub use score_maps::{decode_label_map, read_label_map, read_score_map};

@@ -53,11 +53,18 @@ impl PictureSource {
 /// # Errors
 /// [`Error::Io`] when it cannot be read; [`Error::File`] as [`decode_picture`].
 pub fn read_picture(source: &PictureSource) -> Result<RgbImage> {
-    let bytes = match source {
-        PictureSource::File(path) => read_at_most(path, LARGEST_FILE)?,
-        PictureSource::Stdin => read_stdin(source.path())?,
-    };
-    decode_picture(source.path(), &bytes)
+    decode_picture(source.path(), &read_picture_bytes(source)?)
+}
+
+/// Reads the bytes of a picture, for who needs them beside what they decode to. Standard input is read to its end.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; [`Error::File`] when it is no regular file or too large.
+pub fn read_picture_bytes(source: &PictureSource) -> Result<Vec<u8>> {
+    match source {
+        PictureSource::File(path) => read_at_most(path, LARGEST_FILE),
+        PictureSource::Stdin => read_stdin(source.path()),
+    }
 }
 
 fn read_stdin(path: &Path) -> Result<Vec<u8>> {

@@ -13,6 +13,8 @@ mod dabnet;
 mod dabnet_backbone;
 mod deeplab;
 mod deeplab_backbone;
+#[cfg(feature = "cuda")]
+mod device_statistics;
 mod execution;
 mod formula;
 #[cfg(feature = "cuda")]
@@ -41,6 +43,8 @@ pub use dabnet::{DabNet, DabNetConfig};
 pub use dabnet_backbone::DabNetBackbone;
 pub use deeplab::{DeepLab, DeepLabConfig};
 pub use deeplab_backbone::DeepLabBackbone;
+#[cfg(feature = "cuda")]
+pub use device_statistics::DeviceStatistics;
 pub use execution::{Execution, InputFormat, Precision, convolution_settings};
 pub use formula::{Formula, formula_weights};
 pub(crate) use interop::OwnTensors;

@@ -274,7 +274,8 @@ fn inputs_that_do_not_belong_together() {
     for inputs in [["three.npy", "two.npy"], ["two.npy", "three.npy"]] {
         calibrate(&inputs).failed(&[inputs[1], "classes", "as the first input has"]);
     }
-    calibrate(&["three.npy", "cut.npy"]).failed(&["cut.npy", "expected"]);
+    calibrate(&["three.npy", "cut.npy", "--strict"]).failed(&["cut.npy", "expected"]);
+    calibrate(&["cut.npy"]).failed(&["cut.npy", "expected"]);
     calibrate(&["empty"]).failed(&["empty", "holds no pictures"]);
     calibrate(&["no*.png"]).failed(&["no*.png", "holds no pictures"]);
     assert!(!folder.path("stats.json").exists());

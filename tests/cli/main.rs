@@ -12,8 +12,13 @@ mod bad_input;
 mod bad_network;
 #[cfg(feature = "torch")]
 mod calibrate;
+#[cfg(feature = "torch")]
+mod calibrate_dataset;
+#[cfg(feature = "torch")]
+mod calibrate_resumed;
 #[path = "../data/mod.rs"]
 mod data;
+mod dataset;
 #[cfg(feature = "torch")]
 mod demo;
 #[cfg(feature = "torch")]

@@ -147,6 +147,13 @@ impl Finished {
         self
     }
 
+    /// The program ended with this code and exactly this on stderr.
+    #[track_caller]
+    pub fn ended_with(self, code: i32, stderr: &str) {
+        self.assert_code(code);
+        assert_eq!(self.stderr(), stderr, "sml {}", self.line);
+    }
+
     #[track_caller]
     fn assert_one_line(&self, parts: &[&str]) {
         assert_eq!(self.stdout(), "", "sml {}", self.line);

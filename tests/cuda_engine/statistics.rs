@@ -38,6 +38,38 @@ with_stand_in! {
         driver.assert_nothing_lives();
     }
 
+    /// What the kernels would have summed up is written in their place.
+    fn taking_gives_the_sums_once_and_begins_anew(driver) {
+        let mut accumulator = CudaStatisticsAccumulator::new(0, 2).unwrap();
+        driver.take_log();
+        // SAFETY: the stand-in runs nothing, so that addresses may point nowhere.
+        unsafe { accumulator.add(1 << 40, 1 << 41, 64, true, RawStream::DEFAULT) }.unwrap();
+        let moments = driver.take_log().runs[0].pointer(3);
+        // Count, mean and sum of squared deviations of two classes, and the pixels left out.
+        let sums: [u64; 9] = [5, 2.5_f64.to_bits(), 8.0_f64.to_bits(), 1, 7.0_f64.to_bits(), 0, 3, 0, 0];
+        // SAFETY: the stand-in's device memory, which holds these numbers; both are live.
+        let written = unsafe {
+            cudarc::driver::sys::cuMemcpyHtoD_v2(moments, sums.as_ptr().cast(), size_of_val(&sums))
+        };
+        assert_eq!(written, cudarc::driver::sys::CUresult::CUDA_SUCCESS);
+        driver.take_log();
+
+        let taken = accumulator.take().unwrap();
+        let classes = taken.finish(Default::default()).classes().to_vec();
+        assert_eq!((classes[0].count, classes[0].mean, classes[0].variance), (Some(5), Some(2.5), Some(2.0)));
+        assert_eq!((classes[1].count, classes[1].mean, taken.non_finite()), (Some(1), Some(7.0), 3));
+        let log = driver.take_log();
+        assert_eq!((log.counts()["cuMemcpyDtoHAsync_v2"], log.counts()["cuMemsetD8Async"]), (1, 1));
+        let position = |name: &str| log.calls.iter().position(|call| call == name);
+        assert!(position("cuMemcpyDtoHAsync_v2") < position("cuMemsetD8Async"), "{:?}", log.calls);
+        assert_eq!(log.calls.last().map(String::as_str), Some("cuStreamSynchronize"), "{:?}", log.calls);
+
+        assert_eq!(accumulator.take().unwrap(), sml::StatisticsAccumulator::new(2));
+        drop(accumulator);
+        driver.take_log();
+        driver.assert_nothing_lives();
+    }
+
     fn what_cannot_be_counted_is_refused(driver) {
         for classes in [0, 256] {
             assert!(matches!(CudaStatisticsAccumulator::new(0, classes), Err(Error::Shape { .. })), "{classes}");

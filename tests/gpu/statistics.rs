@@ -1,7 +1,7 @@
 //! Moments of max logits measured there against those of the host.
 
 use sml::cuda::CudaStatisticsAccumulator;
-use sml::torch::current_stream;
+use sml::torch::{DeviceStatistics, current_stream};
 use sml::{Params, Provenance, Score, StatisticsAccumulator};
 use tch::{Kind, Tensor};
 
@@ -54,6 +54,42 @@ fn moments_there_are_those_of_the_host() {
             assert!(close, "class {class}: {got:?} and not {want:?}");
         }
     }
+}
+
+/// What `sml calibrate` does there: batch by batch, whatever came before.
+#[test]
+fn batches_are_measured_alone_and_give_the_same_bits() {
+    let Some((device, _turn)) = gpu() else { return };
+    let params = Params { score: Score::MaxLogit, suppression: None, smoothing: None, ..Params::default() };
+    let mut there = DeviceStatistics::new(0, 19, params.align_corners).unwrap();
+    let mut first = None;
+    for (seed, size) in [(1, (128, 256)), (2, (37, 91)), (1, (128, 256))] {
+        let frame = frame([2, 19, size.0 / 4 + 1, size.1 / 4 + 1], size, params, seed);
+        let logits = tensor(&frame, Kind::Float).to_device(device);
+        let got = there.measure(&logits, frame.size).unwrap();
+        let mut engine = engine_there(&frame, false);
+        let map = engine.submit_tensor(&logits, frame.size).unwrap();
+        let max_logits: Vec<f32> = host_copy(map.score).into_iter().map(|v: f32| -v).collect();
+        let mut host = StatisticsAccumulator::new(19);
+        host.add(&max_logits, &host_copy::<u8>(map.prediction)).unwrap();
+        let [on_gpu, on_host] = [&got, &host].map(|sums| sums.finish(Provenance::default()));
+        for (got, want) in on_gpu.classes().iter().zip(on_host.classes()) {
+            assert_eq!(got.count, want.count);
+            for (got, want) in [(got.mean, want.mean), (got.variance, want.variance)] {
+                let close =
+                    got.zip(want).is_none_or(|(got, want)| (got - want).abs() <= 1e-10 * want.abs().max(1.0));
+                assert!(close && got.is_some() == want.is_some(), "{got:?} and not {want:?}");
+            }
+        }
+        match (&first, seed) {
+            (None, _) => first = Some(got),
+            (Some(first), 1) => assert_eq!(&got, first, "the same batch again, behind another"),
+            _ => {}
+        }
+    }
+    let wrong = tensor(&frame([1, 3, 8, 8], (8, 8), params, 1), Kind::Float).to_device(device);
+    let error = there.measure(&wrong, sml::Size::new(8, 8)).unwrap_err();
+    assert!(matches!(error, sml::Error::Shape { .. }), "{error}");
 }
 
 fn host_copy<T>(tensor: &Tensor) -> Vec<T>

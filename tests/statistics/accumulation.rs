@@ -189,3 +189,71 @@ fn merging_keeps_what_both_have_in_common() {
     let merged = first.merge(&third).unwrap();
     assert_eq!((merged.provenance().images, merged.provenance().model.clone()), (None, None));
 }
+
+#[test]
+fn parts_of_a_dataset_become_the_whole() {
+    let part = |shard: &str, files, last_digit: &str| {
+        let provenance = Provenance {
+            dataset: Some("cityscapes".to_owned()),
+            shards: vec![shard.to_owned()],
+            files: Some(files),
+            content_sha256: Some(format!("{}{last_digit}", "0".repeat(63))),
+            left_out: Some(1),
+            ..Provenance::default()
+        };
+        ClassStatistics::new(vec![moments(2, 1.0, 1.0)], provenance).unwrap()
+    };
+    let [first, second, third] = [part("1/3", 5, "7"), part("2/3", 4, "2"), part("3/3", 4, "4")];
+    let two = third.merge(&first).unwrap();
+    assert_eq!(two.provenance().shards, ["3/3", "1/3"]);
+    let whole = two.merge(&second).unwrap();
+    let provenance = whole.provenance();
+    assert_eq!((provenance.shards.len(), provenance.files, provenance.left_out), (0, Some(13), Some(3)));
+    // A digest of a set is the sum of the digests of its parts.
+    #[cfg(feature = "files")]
+    assert_eq!(provenance.content_sha256, Some(format!("{}d", "0".repeat(63))));
+    // The same part twice, and parts of different sets, are no whole.
+    assert_eq!(first.merge(&second).unwrap().merge(&second).unwrap().provenance().shards.len(), 3);
+    let mut other = third.provenance().clone();
+    other.dataset = Some("another".to_owned());
+    let other = ClassStatistics::new(vec![moments(2, 1.0, 1.0)], other).unwrap();
+    assert_eq!(two.merge(&other).unwrap().provenance().shards.len(), 3);
+}
+
+#[test]
+fn millions_of_pixels_lose_no_digits_and_threads_do_not_matter() {
+    // 40 images whose values lie far from 0 beside their spread, as one stream and image by image.
+    let image = |n: u32| -> (Vec<f32>, Vec<u8>) {
+        (0..150_000_u32)
+            .map(|i| (1000.0 + ((i * 7919 + n * 104_729) % 1009) as f32 / 512.0, (i % 3) as u8))
+            .unzip()
+    };
+    let measure = || {
+        let mut accumulator = StatisticsAccumulator::new(CLASSES);
+        for n in 0..40 {
+            let (max_logits, predictions) = image(n);
+            accumulator.add(&max_logits, &predictions).unwrap();
+        }
+        accumulator
+    };
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let accumulator = measure();
+    assert_eq!(accumulator, one_thread.install(measure), "the same to the last bit");
+    for class in 0..3_u8 {
+        let values: Vec<f64> = (0..40)
+            .flat_map(|n| {
+                let (max_logits, predictions) = image(n);
+                let of_class = max_logits.into_iter().zip(predictions).filter(move |(_, p)| *p == class);
+                of_class.map(|(value, _)| f64::from(value)).collect::<Vec<_>>()
+            })
+            .collect();
+        // Values minus 1000 are multiples of 1/512: these sums are exact.
+        let n = values.len() as f64;
+        let mean = 1000.0 + values.iter().map(|value| value - 1000.0).sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let got = accumulator.finish(Provenance::default()).classes()[usize::from(class)];
+        assert!((got.mean.unwrap() - mean).abs() <= 1e-14 * mean, "{got:?}");
+        let variance = squares / (n - 1.0);
+        assert!((got.variance.unwrap() - variance).abs() <= 1e-11 * variance, "{got:?} and not {variance}");
+    }
+}

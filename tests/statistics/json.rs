@@ -19,11 +19,23 @@ fn class() -> impl Strategy<Value = ClassMoments> {
 fn provenance() -> impl Strategy<Value = Provenance> {
     let text = || proptest::option::of("\\PC{0,12}");
     let texts = || prop::collection::vec("\\PC{0,12}", 0..3);
-    (proptest::option::of(any::<u64>()), text(), text(), text(), text(), texts(), texts()).prop_map(
-        |(images, model, model_sha256, conditioned_on, date, sources, class_names)| Provenance {
+    let number = || proptest::option::of(any::<u64>());
+    let measured = (number(), text(), text(), text(), text(), texts(), texts());
+    let set = (text(), text(), texts(), number(), text(), number());
+    (measured, set).prop_map(
+        |(
+            (images, model, model_sha256, conditioned_on, date, sources, class_names),
+            (dataset, split, shards, files, content_sha256, left_out),
+        )| Provenance {
             images,
             model,
             model_sha256,
+            dataset,
+            split,
+            shards,
+            files,
+            content_sha256,
+            left_out,
             conditioned_on,
             date,
             sources,
