@@ -10,6 +10,7 @@ mod dataset;
 #[cfg(feature = "torch")]
 mod demo;
 mod doctor;
+mod eval;
 #[cfg(feature = "torch")]
 mod logits;
 mod method;
@@ -53,6 +54,7 @@ enum Command {
     Calibrate(Box<calibrate::Arguments>),
     Stats(stats::Arguments),
     Dataset(Box<dataset::Arguments>),
+    Eval(Box<eval::Arguments>),
     #[cfg(feature = "torch")]
     Demo(demo::Arguments),
     Doctor(doctor::Arguments),
@@ -71,6 +73,7 @@ impl Command {
             Self::Calibrate(arguments) => arguments.run(),
             Self::Stats(arguments) => arguments.run(),
             Self::Dataset(arguments) => arguments.run(),
+            Self::Eval(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Demo(arguments) => arguments.run(),
             Self::Doctor(arguments) => arguments.run(),
@@ -142,7 +145,6 @@ fn progress_bar(length: usize, what: &'static str) -> indicatif::ProgressBar {
 }
 
 /// Today's date in UTC, as YYYY-MM-DD.
-#[cfg(feature = "torch")]
 fn today() -> String {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     date(since_1970.as_secs() / 86_400)
@@ -150,7 +152,6 @@ fn today() -> String {
 
 /// The day `days` after 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the leap day is a
 /// year's last, and in cycles of 400 years, which have 146,097 days.
-#[cfg(feature = "torch")]
 fn date(days: u64) -> String {
     let day = days + 719_468;
     let (cycle, day) = (day / 146_097, day % 146_097);
@@ -170,7 +171,6 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    #[cfg(feature = "torch")]
     #[test]
     fn dates() {
         let known = [(0, "1970-01-01"), (59, "1970-03-01"), (11_016, "2000-02-29"), (20_779, "2026-11-22")];

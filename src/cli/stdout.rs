@@ -36,7 +36,6 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
 ///
 /// # Errors
 /// As [`print`].
-#[cfg(feature = "torch")]
 pub(super) fn print_json_line(value: &impl serde::Serialize) -> Result<()> {
     print(&format!("{}\n", json(serde_json::to_string(value))?))
 }

@@ -28,6 +28,9 @@ pub struct Evaluation {
     pub params: Option<Params>,
     /// How the pixel metrics were computed.
     pub mode: Mode,
+    /// Names of the classes that the network knows, in the order of its logits; empty where it is not known.
+    #[serde(default)]
+    pub class_names: Vec<String>,
     /// One entry a score and stage, in the order of the method.
     pub scores: Vec<ScoreResult>,
     /// The closed set: how well the network segments the known classes, where train ids are labelled.
@@ -79,7 +82,7 @@ pub struct ScoreResult {
     pub error_bound: Option<f64>,
     /// Component metrics of SegmentMeIfYouCan, where they were asked for.
     pub components: Option<ComponentMetrics>,
-    /// AUROC over the pixels of each predicted class, in the order of the class names; `None` where a class lacks
+    /// AUROC over the pixels of each predicted class, in the order of [`Evaluation::class_names`]; `None` where a class lacks
     /// unexpected or normal pixels.
     pub auroc_by_class: Vec<Option<f64>>,
     /// Rates at selected thresholds, from the highest threshold down.

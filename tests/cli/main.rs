@@ -21,6 +21,7 @@ mod data;
 mod dataset;
 #[cfg(feature = "torch")]
 mod demo;
+mod eval;
 #[cfg(feature = "torch")]
 mod logits;
 mod output_folder;

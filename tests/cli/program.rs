@@ -128,7 +128,6 @@ impl Finished {
     }
 
     /// A command found its arguments wrong: as a failure, with the exit code of wrong usage.
-    #[cfg(feature = "torch")]
     #[track_caller]
     pub fn refused(self, parts: &[&str]) -> Self {
         self.assert_code(2);
