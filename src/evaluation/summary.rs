@@ -109,6 +109,11 @@ impl Measured {
         self.entries().map(|entry| entry.non_finite).sum()
     }
 
+    /// Whether any image has labels.
+    pub fn is_labelled(&self) -> bool {
+        self.entries().any(|entry| entry.height > 0 || entry.confusion.is_some())
+    }
+
     fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.states.iter().flat_map(|(_, done)| &done.entries)
     }
@@ -125,7 +130,7 @@ impl Measured {
         components: Option<ComponentSizes>,
         mut progress: impl FnMut(&str),
     ) -> Result<Evaluation> {
-        if self.images() == 0 {
+        if self.images() == 0 || !self.is_labelled() {
             return Err(self.nothing());
         }
         if components.is_some() && self.plan.mode == Mode::Histogram {
@@ -174,6 +179,7 @@ impl Measured {
                 first.image,
                 first.problem
             ),
+            None if self.images() > 0 => "no image has labels".to_owned(),
             None => "there are no images".to_owned(),
         };
         Error::UndefinedMetric { metric: "the evaluation", problem }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::export::Export;
 use super::output::OutputArgs;
 use super::scorer::Scorer;
 use super::source::Inputs;
@@ -13,6 +14,7 @@ use crate::cli::method::{LayoutArg, MethodArgs};
 use crate::cli::model::ModelArgs;
 use crate::dataset::{Shard, read_ahead, reading_threads};
 use crate::evaluation::{Failure, Measured, State, SweepAxis};
+use crate::files::prepare_folder;
 use crate::{Error, Result};
 
 /// Images that are read ahead of the one at work.
@@ -74,6 +76,11 @@ pub(super) struct EvaluateArgs {
     #[arg(long)]
     pub fresh: bool,
 
+    /// Also write the last score of each image as a benchmark takes it: segment-me-if-you-can (float16 in .hdf5) or fishyscapes
+    /// (.npy, with the prediction)
+    #[arg(long, value_names = ["FORMAT", "DIR"], num_args = 2)]
+    pub export: Vec<String>,
+
     /// Images that are shown in the report, spread over the set
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub pictures: usize,
@@ -124,13 +131,18 @@ impl EvaluateArgs {
                 temporary.path()
             }
         };
-        let (inputs, plan, mut scorer) = self.prepare()?;
+        let export = Export::of(&self.export)?;
+        let (inputs, mut plan, mut scorer) = self.prepare()?;
+        if let Some(export) = &export {
+            prepare_folder(export.folder())?;
+            plan.options.insert("--export".to_owned(), export.name().to_owned());
+        }
         let folder = state_folder(output);
         if self.fresh {
             State::remove(&folder)?;
         }
         let mut state = State::open(&folder, plan)?;
-        self.measure(&inputs, &mut scorer, &mut state)?;
+        self.measure(&inputs, &mut scorer, &mut state, export.as_ref())?;
         state.close()?;
         let mut measured = Measured::read(std::slice::from_ref(&folder))?;
         if measured.non_finite() > 0 {
@@ -143,12 +155,25 @@ impl EvaluateArgs {
             eprintln!("shard {shard}: {} images -> {}", measured.images(), folder.display());
             return Ok(());
         }
-        self.output.finish(&mut measured)?;
+        match &export {
+            // Test sets come without labels: what they are run for is the export.
+            Some(export) if measured.images() > 0 && !measured.is_labelled() => {
+                eprintln!("no image has labels: nothing to evaluate");
+                eprintln!("{} images -> {}", measured.images(), export.folder().display());
+            }
+            _ => self.output.finish(&mut measured)?,
+        }
         if self.keep_state { Ok(()) } else { State::remove(&folder) }
     }
 
     /// Takes every image of this run that is not done yet.
-    fn measure(&self, inputs: &Inputs, scorer: &mut Scorer, state: &mut State) -> Result<()> {
+    fn measure(
+        &self,
+        inputs: &Inputs,
+        scorer: &mut Scorer,
+        state: &mut State,
+        export: Option<&Export>,
+    ) -> Result<()> {
         let is_mine = |index: &usize| self.shard.is_none_or(|shard| shard.holds(*index));
         let mine: Vec<usize> = (0..inputs.images.len()).filter(is_mine).collect();
         let done: std::collections::HashSet<usize> = state.done().iter().copied().collect();
@@ -162,6 +187,9 @@ impl EvaluateArgs {
         read_ahead(todo.len(), reading_threads(), DEPTH, read, |position, loaded| {
             let (index, name) = (todo[position], &inputs.images[todo[position]].name);
             let measured = loaded.and_then(|loaded| {
+                if export.is_none() && loaded.labels.is_none() && loaded.train_ids.is_none() {
+                    return Err(Error::file(name, "has no labels", "labels to evaluate it on, or --export"));
+                }
                 let measurement = scorer.measure(loaded, state.plan())?;
                 measurement.observe(index, name, |observation| observation.check(state.plan()))?;
                 Ok(measurement)
@@ -173,6 +201,9 @@ impl EvaluateArgs {
             match measured {
                 Ok(measurement) => {
                     undefined_labels += measurement.loaded.undefined_labels;
+                    if let Some(export) = export {
+                        export.write(state.plan(), name, &measurement)?;
+                    }
                     let shown = self.is_shown(index, inputs.images.len());
                     let photograph = if shown { inputs.photograph(index, &measurement) } else { None };
                     measurement.observe(index, name, |observation| {

@@ -2,9 +2,11 @@
 //!
 //! The set comes as pictures for a network, as saved logits or as saved scores (`source`, whose files are found by `pairs`).
 //! `prepare` turns the options into a plan, `scorer` each image into score maps, `evaluate` puts them into the state folder
-//! one after the other, and `output` writes what the state, or several (`merge`), amount to, with `pictures`.
+//! one after the other, and `output` writes what the state, or several (`merge`), amount to, with `pictures`; `export` writes score maps for the
+//! benchmarks on the way.
 
 mod evaluate;
+mod export;
 mod merge;
 mod output;
 mod pairs;

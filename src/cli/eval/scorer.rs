@@ -47,7 +47,7 @@ impl Scorer {
             }
             #[cfg(feature = "torch")]
             (Self::Network { engines, backbone }, Content::Picture(picture)) => {
-                let (logits, _) = picture_logits(&**backbone, picture)?;
+                let logits = picture_logits(&**backbone, picture)?;
                 let size = Size::new(picture.height() as usize, picture.width() as usize);
                 (engines.submit_tensor(&logits, size)?, true)
             }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::pairs::{by_stem, image_of_labels};
 use super::scorer::Measurement;
 use crate::dataset::{ContentHash, Dataset, LabelMap};
-use crate::files::{LogitsFile, PictureSource, read_at_most, read_label_map, read_picture, read_score_map};
+use crate::files::{LogitsFile, PictureSource, decode_label_map, read_at_most, read_picture, read_score_map};
 use crate::{Error, Result, Size};
 
 /// Formats of saved logits.
@@ -20,6 +20,9 @@ const LOGITS: [&str; 3] = ["npy", "npz", "safetensors"];
 const SCORES: [&str; 5] = ["npy", "npz", "hdf5", "h5", "png"];
 /// Formats of labels.
 const LABELS: [&str; 2] = ["png", "npy"];
+
+/// Largest file of labels that is read.
+const LARGEST_LABELS: u64 = 1 << 30;
 
 /// The images of a set, in their order.
 pub(super) struct Inputs {
@@ -215,8 +218,9 @@ impl Inputs {
                 loaded.undefined_labels = labels.undefined;
             }
             (LabelsOf::File(path), _) => {
-                loaded.files.add(&name_of(path), &read_at_most(path, u64::MAX)?);
-                loaded.labels = Some(read_label_map(path)?);
+                let bytes = read_at_most(path, LARGEST_LABELS)?;
+                loaded.files.add(&name_of(path), &bytes);
+                loaded.labels = Some(decode_label_map(path, &bytes)?);
             }
             (LabelsOf::Item(_), None) => {}
         }
