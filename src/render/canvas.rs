@@ -12,18 +12,12 @@ use plotters_backend::{
     FontTransform,
 };
 use tiny_skia::{FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform};
-use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
+use super::letters::{X_HEIGHT, outline};
 use crate::{Error, Result};
-
-const REGULAR: &[u8] = include_bytes!("../../assets/fonts/figure-sans-regular.ttf");
-const BOLD: &[u8] = include_bytes!("../../assets/fonts/figure-sans-bold.ttf");
 
 /// plotters' size of a font is this multiple of the em that it writes into an SVG.
 const PLOTTERS_SIZE: f32 = 1.24;
-/// The box that stands for a letter that the font lacks.
-const UNKNOWN: GlyphId = GlyphId(0);
-
 /// A sheet of white paper. Drawn on in units; it has `scale` pixels a unit.
 pub(super) struct Canvas {
     pixels: Pixmap,
@@ -179,25 +173,18 @@ impl DrawingBackend for &mut Canvas {
     }
 
     fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, at: BackendCoord) -> Painted {
-        let bytes = if matches!(style.style(), FontStyle::Bold) { BOLD } else { REGULAR };
-        // The embedded letters are whole, as a test makes sure of.
-        let Ok(face) = Face::parse(bytes, 0) else { return Ok(()) };
         let em = style.size() as f32 / PLOTTERS_SIZE;
-        let mut letters =
-            Letters { builder: PathBuilder::new(), zoom: em / f32::from(face.units_per_em()), pen: 0.0 };
-        for letter in text.chars() {
-            letters.add(&face, letter);
-        }
+        let bold = matches!(style.style(), FontStyle::Bold);
+        let letters = outline(text, bold, em);
         let left = match style.anchor().h_pos {
             HPos::Left => 0.0,
-            HPos::Center => -letters.pen / 2.0,
-            HPos::Right => -letters.pen,
+            HPos::Center => -letters.width / 2.0,
+            HPos::Right => -letters.width,
         };
-        let x_height = face.x_height().map_or(0.5 * em, |height| f32::from(height) * letters.zoom);
         let baseline = match style.anchor().v_pos {
             VPos::Top => 0.76 * em,
-            VPos::Center => 0.5 * x_height,
-            VPos::Bottom => -0.5 * x_height,
+            VPos::Center => 0.5 * X_HEIGHT * em,
+            VPos::Bottom => -0.5 * X_HEIGHT * em,
         };
         let turn = match style.transform() {
             FontTransform::Rotate90 => 90.0,
@@ -208,69 +195,7 @@ impl DrawingBackend for &mut Canvas {
         let placed = Transform::from_translate(left, baseline)
             .post_concat(Transform::from_rotate(turn))
             .post_translate(at.0 as f32, at.1 as f32);
-        self.fill(letters.builder.finish().and_then(|path| path.transform(placed)), style.color());
+        self.fill(letters.path.and_then(|path| path.transform(placed)), style.color());
         Ok(())
-    }
-}
-
-/// The outlines of a line of text, with the pen on the baseline.
-struct Letters {
-    builder: PathBuilder,
-    zoom: f32,
-    pen: f32,
-}
-
-impl Letters {
-    fn add(&mut self, face: &Face<'_>, letter: char) {
-        let glyph = face.glyph_index(letter).unwrap_or(UNKNOWN);
-        face.outline_glyph(glyph, self);
-        self.pen += f32::from(face.glyph_hor_advance(glyph).unwrap_or(0)) * self.zoom;
-    }
-
-    /// From the font's units, whose y points up.
-    fn at(&self, x: f32, y: f32) -> (f32, f32) {
-        (self.pen + x * self.zoom, -y * self.zoom)
-    }
-}
-
-impl OutlineBuilder for Letters {
-    fn move_to(&mut self, x: f32, y: f32) {
-        let (x, y) = self.at(x, y);
-        self.builder.move_to(x, y);
-    }
-
-    fn line_to(&mut self, x: f32, y: f32) {
-        let (x, y) = self.at(x, y);
-        self.builder.line_to(x, y);
-    }
-
-    fn quad_to(&mut self, x1: f32, y1: f32, x: f32, y: f32) {
-        let ((x1, y1), (x, y)) = (self.at(x1, y1), self.at(x, y));
-        self.builder.quad_to(x1, y1, x, y);
-    }
-
-    fn curve_to(&mut self, x1: f32, y1: f32, x2: f32, y2: f32, x: f32, y: f32) {
-        let ((x1, y1), (x2, y2), (x, y)) = (self.at(x1, y1), self.at(x2, y2), self.at(x, y));
-        self.builder.cubic_to(x1, y1, x2, y2, x, y);
-    }
-
-    fn close(&mut self) {
-        self.builder.close();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn embedded_letters_are_whole() {
-        for bytes in [REGULAR, BOLD] {
-            let face = Face::parse(bytes, 0).unwrap();
-            for letter in (' '..='~').chain(['\u{2265}', '\u{2212}', '\u{d7}', '\u{2026}', '\u{e9}']) {
-                assert!(face.glyph_index(letter).is_some(), "{letter}");
-            }
-            assert!(face.x_height().is_some());
-        }
     }
 }

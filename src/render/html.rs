@@ -45,7 +45,8 @@ pub(super) fn table(caption: &str, heads: &[&str], rows: &[(String, Vec<Cell>)])
         return String::new();
     }
     let caption = escape(caption);
-    let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
+    let heads: String =
+        heads.iter().map(|head| format!("<th scope=\"col\">{}</th>", breakable(head))).collect();
     let rows: String = rows
         .iter()
         .map(|(name, cells)| {

@@ -26,6 +26,7 @@ mod curves;
 mod evaluation_report;
 mod figure;
 mod html;
+mod letters;
 mod marker;
 pub mod mask;
 mod metric_definitions;

@@ -1,6 +1,6 @@
 //! Pictures side by side with captions: the figure of a paper or a read-me.
 
-use image::{RgbImage, imageops};
+use image::{Rgb, RgbImage, imageops};
 
 use super::color_bar::{BACKGROUND, INK};
 use super::text::{draw_text, line_height, text_width};
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// A picture of a figure with its caption. An empty caption takes no room if the whole row has none.
 #[derive(Debug, Clone, Copy)]
 pub struct Panel<'a> {
-    /// Drawn above the picture; ASCII letters, digits and simple punctuation.
+    /// Drawn above the picture, in one line.
     pub caption: &'a str,
     /// Scaled to the width of a panel, with its proportions kept.
     pub picture: &'a RgbImage,
@@ -21,6 +21,25 @@ pub struct Panel<'a> {
 /// [`Error::Shape`] when there is no panel, a picture is empty, or the width is 0 or so large that the figure would
 /// not fit a picture.
 pub fn montage(rows: &[Vec<Panel<'_>>], panel_width: u32) -> Result<RgbImage> {
+    montage_on(Sheet::DARK, rows, panel_width)
+}
+
+/// What panels lie on: colours of the gaps and of the captions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sheet {
+    background: Rgb<u8>,
+    ink: Rgb<u8>,
+}
+
+impl Sheet {
+    /// For screens.
+    const DARK: Self = Self { background: BACKGROUND, ink: INK };
+    /// For print.
+    pub(super) const WHITE: Self = Self { background: Rgb([255; 3]), ink: Rgb([28, 29, 33]) };
+}
+
+/// As [`montage`], on a sheet of choice.
+pub(super) fn montage_on(sheet: Sheet, rows: &[Vec<Panel<'_>>], panel_width: u32) -> Result<RgbImage> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let empty = rows.iter().flatten().any(|panel| panel.picture.width() == 0 || panel.picture.height() == 0);
     if columns == 0 || empty || panel_width == 0 {
@@ -35,7 +54,7 @@ pub fn montage(rows: &[Vec<Panel<'_>>], panel_width: u32) -> Result<RgbImage> {
     }
     let gap = (panel_width / 64).max(2);
     let strips: Vec<Vec<RgbImage>> =
-        rows.iter().map(|row| draw_row(row, panel_width)).collect::<Result<_>>()?;
+        rows.iter().map(|row| draw_row(sheet, row, panel_width)).collect::<Result<_>>()?;
     let heights: Vec<u32> =
         strips.iter().map(|strip| strip.iter().map(RgbImage::height).max().unwrap_or(0)).collect();
     let size = |lengths: u64, count: usize| u32::try_from(lengths + u64::from(gap) * (count as u64 + 1));
@@ -45,7 +64,7 @@ pub fn montage(rows: &[Vec<Panel<'_>>], panel_width: u32) -> Result<RgbImage> {
     ) else {
         return Err(too_large(panel_width));
     };
-    let mut canvas = RgbImage::from_pixel(width, height, BACKGROUND);
+    let mut canvas = RgbImage::from_pixel(width, height, sheet.background);
     let mut y = gap;
     for (strip, height) in strips.iter().zip(heights) {
         for (column, panel) in (0..).zip(strip) {
@@ -66,15 +85,20 @@ fn too_large(panel_width: u32) -> Error {
 }
 
 /// The panels of a row with their captions, which share one size of letters.
-fn draw_row(row: &[Panel<'_>], width: u32) -> Result<Vec<RgbImage>> {
+fn draw_row(sheet: Sheet, row: &[Panel<'_>], width: u32) -> Result<Vec<RgbImage>> {
     let fits = |scale: u32| row.iter().all(|panel| text_width(panel.caption, scale) <= width);
-    let scale = (1..=(width / 130).clamp(1, 6)).rev().find(|&scale| fits(scale)).unwrap_or(1);
+    let scale = (1..=(width / 100).clamp(1, 6)).rev().find(|&scale| fits(scale)).unwrap_or(1);
     let captioned = row.iter().any(|panel| !panel.caption.is_empty());
     let caption_height = if captioned { line_height(scale) + 2 * scale } else { 0 };
-    row.iter().map(|panel| draw_panel(panel, width, caption_height, scale)).collect()
+    row.iter().map(|panel| draw_panel(sheet, panel, (width, caption_height), scale)).collect()
 }
 
-fn draw_panel(panel: &Panel<'_>, width: u32, caption_height: u32, scale: u32) -> Result<RgbImage> {
+fn draw_panel(
+    sheet: Sheet,
+    panel: &Panel<'_>,
+    (width, caption_height): (u32, u32),
+    scale: u32,
+) -> Result<RgbImage> {
     let (from_width, from_height) = panel.picture.dimensions();
     let height = (f64::from(from_height) * f64::from(width) / f64::from(from_width)).round().max(1.0);
     if height + f64::from(caption_height) > f64::from(u32::MAX) {
@@ -82,16 +106,14 @@ fn draw_panel(panel: &Panel<'_>, width: u32, caption_height: u32, scale: u32) ->
     }
     let height = height as u32;
     let scaled = imageops::resize(panel.picture, width, height, imageops::FilterType::Triangle);
-    let mut canvas = RgbImage::from_pixel(width, caption_height + height, BACKGROUND);
-    draw_text(&mut canvas, (0, 0), panel.caption, scale, INK);
+    let mut canvas = RgbImage::from_pixel(width, caption_height + height, sheet.background);
+    draw_text(&mut canvas, (0, 0), panel.caption, scale, sheet.ink);
     imageops::replace(&mut canvas, &scaled, 0, i64::from(caption_height));
     Ok(canvas)
 }
 
 #[cfg(test)]
 mod tests {
-    use image::Rgb;
-
     use super::*;
 
     #[test]
@@ -123,7 +145,7 @@ mod tests {
                 assert_eq!(*pixel, BACKGROUND);
             }
         }
-        assert!(figure.pixels().any(|pixel| *pixel == INK));
+        assert!(figure.pixels().any(|pixel| pixel.0[0] > 120));
     }
 
     #[test]

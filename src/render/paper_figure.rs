@@ -4,7 +4,7 @@ use image::{DynamicImage, RgbImage, imageops};
 use ndarray::ArrayView2;
 
 use super::mask;
-use super::montage::{Panel, montage};
+use super::montage::{Panel, Sheet, montage_on};
 use crate::{Error, Result};
 
 /// Rows of photograph, masks of the methods (unexpected pixels white) and, where labels are given, the labels. Panels
@@ -90,7 +90,7 @@ impl PaperFigure {
         self.rows.len()
     }
 
-    /// The figure, with a caption above the first panel of each column.
+    /// The figure on white paper, with a caption above the first panel of each column.
     ///
     /// # Errors
     /// [`Error::Shape`] when it has no rows, or panels of width 0.
@@ -107,6 +107,6 @@ impl PaperFigure {
             captioned = captioned.max(row.len());
             rows.push(panels);
         }
-        montage(&rows, self.panel_width)
+        montage_on(Sheet::WHITE, &rows, self.panel_width)
     }
 }
