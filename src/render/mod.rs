@@ -29,7 +29,6 @@ mod html;
 mod letters;
 mod marker;
 pub mod mask;
-mod metric_definitions;
 mod montage;
 mod overlay;
 pub mod palette;

@@ -33,7 +33,7 @@ fn everything_is_in_the_report() {
         "sml eval --dataset",
         "<details open><summary>sml+suppression+smoothing</summary>",
         "traffic light",
-        "Every score is an anomaly score",
+        "A score is an anomaly score",
         "minus the maximum softmax probability",
         "65.43 %",
     ]
@@ -125,7 +125,7 @@ fn hostile() -> (Evaluation, ReportPictures) {
         (failure.image, failure.problem) = (name(), name());
     }
     evaluation.closed_set.iter_mut().flat_map(|set| &mut set.iou).for_each(|iou| iou.0 = name());
-    pictures.class_names.iter_mut().for_each(|class| *class = name());
+    evaluation.class_names.iter_mut().for_each(|class| *class = name());
     pictures.facts = vec![(name(), name())];
     for scene in &mut pictures.scenes {
         (scene.name, scene.note) = (name(), name());

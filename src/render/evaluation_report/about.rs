@@ -3,11 +3,31 @@
 use serde_json::Value;
 
 use super::super::html::{Cell, facts, paragraph, table};
-use super::super::metric_definitions::{
-    CLASS_METRICS, COMPONENT_METRICS, MetricDefinition, PIXEL_METRICS, SCORES, SIGN,
-};
 use super::ReportPictures;
-use crate::evaluation::{Evaluation, Mode};
+use crate::evaluation::{
+    CLOSED_SET_METRIC, COMPONENT_METRICS, Definition, Evaluation, Mode, PIXEL_METRICS, SIGN_AND_IGNORED,
+};
+
+/// What the table of classes holds.
+const AUROC_BY_CLASS: Definition = Definition {
+    name: "AUROC by class",
+    text: "AUROC over the pixels for which the network predicts the class; higher is better; a class without \
+           unexpected or without normal pixels has none",
+};
+
+/// What each score is, by the name that results carry.
+const SCORES: [(&str, &str); 7] = [
+    ("msp", "minus the maximum softmax probability (Hendrycks and Gimpel, 2017)"),
+    ("max_logit", "minus the maximum logit (Hendrycks et al., 2022)"),
+    ("entropy", "entropy of the softmax, divided by its largest value"),
+    ("energy", "minus the log-sum-exp of the logits (Liu et al., 2020)"),
+    (
+        "sml",
+        "minus the maximum logit, standardized with mean and variance of the predicted class (Jung et al., 2021)",
+    ),
+    ("sml+suppression", "sml with false alarms along class boundaries suppressed iteratively"),
+    ("sml+suppression+smoothing", "the whole method: smoothed with a dilated Gaussian at the end"),
+];
 
 /// One paragraph about what was evaluated.
 pub(super) fn introduction(evaluation: &Evaluation) -> String {
@@ -49,32 +69,28 @@ pub(super) fn failures(evaluation: &Evaluation) -> String {
     }
 }
 
-/// What each score and metric is; of metrics, those that the report holds.
+/// What each score and metric is that the report holds.
 pub(super) fn definitions(evaluation: &Evaluation) -> String {
     let has_components = evaluation.scores.iter().any(|score| score.components.is_some());
     let has_classes = evaluation.scores.iter().any(|score| score.auroc_by_class.iter().any(Option::is_some));
-    let mut metrics: Vec<MetricDefinition> = PIXEL_METRICS.to_vec();
+    let mut metrics: Vec<Definition> = Vec::new();
+    if !evaluation.scores.is_empty() {
+        metrics.extend(PIXEL_METRICS);
+    }
     if has_components {
         metrics.extend(COMPONENT_METRICS);
     }
-    let [miou, by_class] = CLASS_METRICS;
-    metrics.extend(evaluation.closed_set.is_some().then_some(miou));
-    metrics.extend(has_classes.then_some(by_class));
-    let row = |metric: &MetricDefinition| {
-        let cells = [metric.definition, metric.better, metric.ignored].map(Cell::plain);
-        (metric.name.to_owned(), cells.to_vec())
-    };
-    let metrics: Vec<(String, Vec<Cell>)> = metrics.iter().map(row).collect();
+    metrics.extend(has_classes.then_some(AUROC_BY_CLASS));
+    metrics.extend(evaluation.closed_set.is_some().then_some(CLOSED_SET_METRIC));
     let is_shown = |name: &str| evaluation.scores.iter().any(|score| base(&score.name) == name);
-    let scores = SCORES.into_iter().filter(|(name, _)| is_shown(name));
-    let scores: Vec<(String, Vec<Cell>)> =
-        scores.map(|(name, meaning)| (name.to_owned(), vec![Cell::plain(meaning)])).collect();
+    let scores = facts(SCORES.into_iter().filter(|(name, _)| is_shown(name)));
+    let heading = if scores.is_empty() { "" } else { "<h3>Scores</h3>\n" };
     format!(
-        "{}<div class=\"prose\">\n{}{}</div>\n{}",
-        paragraph("", SIGN),
-        table("Metrics", &["metric", "definition", "better", "left out"], &metrics),
-        table("Scores", &["score", "definition"], &scores),
-        paragraph("", mode(evaluation.mode))
+        "{}{}{}<h3>Metrics</h3>\n{}{heading}{scores}",
+        paragraph("", SIGN_AND_IGNORED),
+        paragraph("", "A pixel is called unexpected when its score is at or above the threshold."),
+        paragraph("", mode(evaluation.mode)),
+        facts(metrics.iter().map(|metric| (metric.name, metric.text))),
     )
 }
 

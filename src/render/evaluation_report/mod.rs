@@ -20,8 +20,6 @@ const POLICY: &str = "<meta http-equiv=\"Content-Security-Policy\" content=\"def
 /// What a report shows beside the numbers. Empty parts are left out.
 #[derive(Default)]
 pub struct ReportPictures {
-    /// Names of the network's classes, in the order of [`ScoreResult::auroc_by_class`](crate::evaluation::ScoreResult).
-    pub class_names: Vec<String>,
     /// Distributions by class, as [`class_histograms`](fn@super::class_histograms) draws them: one figure a panel fits a
     /// telephone.
     pub class_panels: Vec<Figure>,

@@ -86,14 +86,14 @@ fn f1_by_siou(measured: &[(&str, &ComponentMetrics)]) -> String {
 pub(super) fn classes(evaluation: &Evaluation, pictures: &ReportPictures) -> Result<String> {
     let closed_set = evaluation.closed_set.as_ref().map_or(String::new(), miou);
     let panels = super::pictures::class_panels(&pictures.class_panels)?;
-    Ok([closed_set, panels, class_table(evaluation, &pictures.class_names)].concat())
+    Ok([closed_set, panels, class_table(evaluation)].concat())
 }
 
 fn miou(closed_set: &ClosedSet) -> String {
     facts([("mIoU of the prediction", format!("{} %", percent(closed_set.miou)).as_str())])
 }
 
-fn class_table(evaluation: &Evaluation, names: &[String]) -> String {
+fn class_table(evaluation: &Evaluation) -> String {
     let iou: &[(String, Option<f64>)] = evaluation.closed_set.as_ref().map_or(&[], |set| &set.iou);
     let with_classes: Vec<&ScoreResult> =
         evaluation.scores.iter().filter(|score| score.auroc_by_class.iter().any(Option::is_some)).collect();
@@ -104,7 +104,7 @@ fn class_table(evaluation: &Evaluation, names: &[String]) -> String {
     }
     heads.extend(with_classes.iter().map(|score| score.name.as_str()));
     let row = |class: usize| {
-        let known = names.get(class).or_else(|| iou.get(class).map(|(name, _)| name));
+        let known = evaluation.class_names.get(class).or_else(|| iou.get(class).map(|(name, _)| name));
         let name = known.map_or_else(|| format!("class {class}"), Clone::clone);
         let rates: Vec<Option<f64>> =
             with_classes.iter().map(|score| score.auroc_by_class.get(class).copied().flatten()).collect();
