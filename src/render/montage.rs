@@ -3,7 +3,7 @@
 use image::{Rgb, RgbImage, imageops};
 
 use super::color_bar::{BACKGROUND, INK};
-use super::text::{draw_text, line_height, text_width};
+use super::text::{draw_text, fill, line_height, text_width};
 use crate::{Error, Result};
 
 /// A picture of a figure with its caption. An empty caption takes no room if the whole row has none.
@@ -24,18 +24,20 @@ pub fn montage(rows: &[Vec<Panel<'_>>], panel_width: u32) -> Result<RgbImage> {
     montage_on(Sheet::DARK, rows, panel_width)
 }
 
-/// What panels lie on: colours of the gaps and of the captions.
+/// What panels lie on: colours of the gaps, of the captions, and of a line around each picture.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sheet {
     background: Rgb<u8>,
     ink: Rgb<u8>,
+    frame: Option<Rgb<u8>>,
 }
 
 impl Sheet {
     /// For screens.
-    const DARK: Self = Self { background: BACKGROUND, ink: INK };
-    /// For print.
-    pub(super) const WHITE: Self = Self { background: Rgb([255; 3]), ink: Rgb([28, 29, 33]) };
+    const DARK: Self = Self { background: BACKGROUND, ink: INK, frame: None };
+    /// For print. Masks may be white up to their border, which the line shows.
+    pub(super) const WHITE: Self =
+        Self { background: Rgb([255; 3]), ink: Rgb([28, 29, 33]), frame: Some(Rgb([128, 131, 141])) };
 }
 
 /// As [`montage`], on a sheet of choice.
@@ -109,6 +111,13 @@ fn draw_panel(
     let mut canvas = RgbImage::from_pixel(width, caption_height + height, sheet.background);
     draw_text(&mut canvas, (0, 0), panel.caption, scale, sheet.ink);
     imageops::replace(&mut canvas, &scaled, 0, i64::from(caption_height));
+    if let Some(color) = sheet.frame {
+        let (right, bottom) = (width - 1, caption_height + height - 1);
+        fill(&mut canvas, (0, caption_height), (width, 1), color);
+        fill(&mut canvas, (0, bottom), (width, 1), color);
+        fill(&mut canvas, (0, caption_height), (1, height), color);
+        fill(&mut canvas, (right, caption_height), (1, height), color);
+    }
     Ok(canvas)
 }
 

@@ -185,6 +185,8 @@ fn the_papers_figure_shows_what_each_method_finds() {
         picture.get_pixel(gap + column * (panel + gap) + x, gap + row * (32 + caption + gap) + caption + 16).0
     };
     assert_eq!(at(0, 0, 9), [10, 20, 200]);
+    // A white mask ends at a line, not in the paper.
+    assert_ne!(at(0, 1, 0), [255; 3]);
     assert_eq!([at(0, 1, 9), at(0, 1, 50), at(0, 2, 9)], [[255; 3], [0; 3], [0; 3]]);
     assert_eq!(
         [at(1, 1, 50), at(1, 2, 9), at(1, 2, 50), at(1, 3, 9)],

@@ -25,11 +25,8 @@ const PANEL_WIDTH: u32 = 480;
 /// # Errors
 /// When a kept image cannot be read back or a file cannot be written.
 pub(super) fn write(measured: &Measured, evaluation: &Evaluation, results: &mut Together<'_>) -> Result<()> {
-    let mut report = ReportPictures {
-        class_names: evaluation.class_names.clone(),
-        facts: vec![("command".to_owned(), command())],
-        ..ReportPictures::default()
-    };
+    let mut report =
+        ReportPictures { facts: vec![("command".to_owned(), command())], ..ReportPictures::default() };
     if !evaluation.scores.is_empty() {
         write_figure(results, "roc", &render::curves(&evaluation.scores, Curve::Roc)?)?;
         write_figure(
