@@ -116,13 +116,16 @@ fn preprocessing_agrees_with_libtorch() {
     }
 }
 
+/// Element type and strides of an input.
+type Form = (Kind, Vec<i64>);
+
 /// A network of one's own: its logits are its input, and it tells what that looked like.
 struct Mirror {
     preprocessing: Preprocessing,
     format: InputFormat,
     class_names: Vec<String>,
     fails: bool,
-    seen: Arc<Mutex<Vec<(Kind, Vec<i64>)>>>,
+    seen: Arc<Mutex<Vec<Form>>>,
 }
 
 impl Mirror {
