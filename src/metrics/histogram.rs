@@ -9,6 +9,7 @@
 
 use std::io::{self, Read, Write};
 
+use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 
 use super::bounds::{BoundedMetrics, Cumulative};
@@ -17,6 +18,7 @@ use super::curve::{self, CurvePoint, ThresholdAt, ThresholdRow};
 use super::keys::{key, score};
 use super::ranking::{NORMAL, UNEXPECTED, both_present, check};
 use crate::Result;
+use crate::instruction_set::InstructionSet;
 
 /// Bits of a key that a histogram keeps.
 const KEPT_BITS: u32 = 20;
@@ -98,7 +100,7 @@ impl ScoreHistogram {
     }
 }
 
-/// Where in a table the bins of a label begin; the last entry counts what is ignored.
+/// Entries of a table: the bins of normal pixels, those of unexpected ones, and last what is ignored.
 const TABLE: usize = 2 * BINS + 1;
 const IGNORED: u32 = 2 * BINS as u32;
 
@@ -117,7 +119,7 @@ const IGNORED: u32 = 2 * BINS as u32;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ScoreHistograms {
-    /// Counts of normal pixels by bin, then of unexpected ones, then of the ignored; one table for each thread.
+    /// A table for each thread.
     lanes: Vec<Vec<u64>>,
 }
 
@@ -138,15 +140,32 @@ impl ScoreHistograms {
     /// # Errors
     /// As [`PixelScores::add`](super::PixelScores::add); after an error nothing of this image has been added.
     pub fn add(&mut self, scores: &[f32], labels: &[u8]) -> Result<()> {
-        check(scores, labels)?;
+        if scores.len() != labels.len() {
+            return check(scores, labels);
+        }
+        let arch = InstructionSet::chosen()?.arch().unwrap_or(pulp::Arch::Scalar);
         let lanes = (scores.len() / PIXELS_A_THREAD).clamp(1, rayon::current_num_threads().min(MOST_LANES));
         while self.lanes.len() < lanes {
             self.lanes.push(vec![0; TABLE]);
         }
+        if self.count(scores, labels, lanes, arch, 1) {
+            return Ok(());
+        }
+        // Memory is read once where all is well; where it is not, what was added is taken back.
+        self.count(scores, labels, lanes, arch, u64::MAX);
+        check(scores, labels)
+    }
+
+    /// Adds `amount` for each pixel, wrapping around. False if a labelled score is NaN.
+    fn count(&mut self, scores: &[f32], labels: &[u8], lanes: usize, arch: pulp::Arch, amount: u64) -> bool {
         let part = scores.len().div_ceil(lanes).max(1);
         let parts = scores.par_chunks(part).zip(labels.par_chunks(part));
-        self.lanes.par_iter_mut().zip(parts).for_each(|(lane, (scores, labels))| count(lane, scores, labels));
-        Ok(())
+        let counted = self
+            .lanes
+            .par_iter_mut()
+            .zip(parts)
+            .map(|(table, (scores, labels))| arch.dispatch(Counting { table, scores, labels, amount }));
+        counted.reduce(|| true, |one, other| one & other)
     }
 
     /// Adds all that other histograms have counted, such as those of another shard.
@@ -263,18 +282,46 @@ const MAGIC: &[u8; 8] = b"SMLhist1";
 /// More pixels than anyone has: a bound on what is read, so that sums of many states do not overflow.
 const MOST_PIXELS: u64 = 1 << 48;
 
-/// Counts pixels of which no labelled one is NaN.
-fn count(table: &mut [u64], scores: &[f32], labels: &[u8]) {
-    let mut entries = [0_u32; CHUNK];
-    for (scores, labels) in scores.chunks(CHUNK).zip(labels.chunks(CHUNK)) {
-        for (entry, (&score, &label)) in entries.iter_mut().zip(scores.iter().zip(labels)) {
-            let of_label = if label == UNEXPECTED { BINS as u32 } else { 0 };
-            let counted = label == NORMAL || label == UNEXPECTED;
-            *entry = if counted { of_label + key(score) / KEYS_A_BIN } else { IGNORED };
+/// Pixels and the table that counts them.
+struct Counting<'a> {
+    table: &'a mut [u64],
+    scores: &'a [f32],
+    labels: &'a [u8],
+    /// What is added for each.
+    amount: u64,
+}
+
+impl NullaryFnOnce for Counting<'_> {
+    /// No labelled score is NaN.
+    type Output = bool;
+
+    #[inline(always)]
+    fn call(self) -> bool {
+        let mut entries = [0_u32; CHUNK];
+        let (mut nan, mut ignored) = (0, 0);
+        for (scores, labels) in self.scores.chunks(CHUNK).zip(self.labels.chunks(CHUNK)) {
+            // Arithmetic in vectors first, then the additions, which are not.
+            let pixels = scores.iter().zip(labels);
+            for (entry, (&score, &label)) in entries.iter_mut().zip(pixels) {
+                let counts = label == NORMAL || label == UNEXPECTED;
+                nan |= u32::from(score.is_nan() & counts);
+                let of_label = if label == UNEXPECTED { BINS as u32 } else { 0 };
+                let counted = of_label + key(score) / KEYS_A_BIN;
+                *entry = if counts { counted } else { IGNORED };
+            }
+            for &entry in &entries[..scores.len()] {
+                // Ignored pixels lie together, so that the processor foresees this.
+                if entry == IGNORED {
+                    ignored += 1;
+                } else {
+                    let count = &mut self.table[entry as usize];
+                    *count = count.wrapping_add(self.amount);
+                }
+            }
         }
-        for &entry in &entries[..scores.len()] {
-            table[entry as usize] += 1;
-        }
+        let count = &mut self.table[IGNORED as usize];
+        *count = count.wrapping_add(self.amount.wrapping_mul(ignored));
+        nan == 0
     }
 }
 
@@ -323,6 +370,12 @@ mod tests {
             part.add(scores, labels).unwrap();
             parts.merge(&part);
         }
+        assert_eq!(whole.settled(), parts.settled());
+        // An image that is refused leaves nothing behind.
+        let mut broken = scores.clone();
+        broken[500_000] = f32::NAN;
+        assert_ne!(labels[500_000], 255);
+        assert!(whole.add(&broken, &labels).is_err());
         assert_eq!(whole.settled(), parts.settled());
         let mut written = Vec::new();
         whole.write_to(&mut written).unwrap();

@@ -67,6 +67,9 @@ fn shares(scores: &[f32], labels: &[u8], threshold: f32) -> [f64; 3] {
 }
 
 proptest! {
+    // Two tables of 16 MiB are cleared and walked for each case.
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn the_exact_value_is_never_outside_the_bound((scores, labels) in prop_oneof![crowded(), extremes(), pixels()]) {
         assert_within_bounds(&scores, &labels);
