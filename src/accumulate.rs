@@ -8,8 +8,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::{ClassMoments, ClassStatistics, Provenance, different_class_counts};
-use crate::{Error, Result};
+use crate::statistics::{ClassMoments, ClassStatistics, different_class_counts};
+use crate::{Error, Provenance, Result};
 
 /// Pixels that are summed one by one.
 const BLOCK: usize = 1 << 16;

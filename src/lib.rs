@@ -66,6 +66,7 @@ pub mod metrics;
 mod operating_points;
 mod params;
 mod preprocessing;
+mod provenance;
 pub mod reference;
 #[cfg(feature = "files")]
 pub mod render;
@@ -90,4 +91,5 @@ pub use params::{
     Temperature,
 };
 pub use preprocessing::{ChannelOrder, PictureView, PixelFormat, Preprocessing};
-pub use statistics::{ClassMoments, ClassStatistics, Provenance};
+pub use provenance::Provenance;
+pub use statistics::{ClassMoments, ClassStatistics};
