@@ -51,6 +51,8 @@ enum Command {
     Logits(logits::Arguments),
     #[cfg(feature = "torch")]
     Calibrate(Box<calibrate::Arguments>),
+    #[cfg(feature = "torch")]
+    Model(model::Arguments),
     Stats(stats::Arguments),
     Dataset(Box<dataset::Arguments>),
     #[cfg(feature = "torch")]
@@ -69,6 +71,8 @@ impl Command {
             Self::Logits(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Calibrate(arguments) => arguments.run(),
+            #[cfg(feature = "torch")]
+            Self::Model(arguments) => arguments.run(),
             Self::Stats(arguments) => arguments.run(),
             Self::Dataset(arguments) => arguments.run(),
             #[cfg(feature = "torch")]

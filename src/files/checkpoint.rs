@@ -85,11 +85,9 @@ impl fmt::Display for StoredType {
             ("u", "uint"),
             ("c", "complex"),
         ];
-        let found = named.iter().find_map(|(short, long)| Some((long, code.strip_prefix(short)?)));
-        match found {
-            Some((long, rest)) => write!(f, "{long}{rest}"),
-            None => f.write_str(&code),
-        }
+        let found =
+            named.iter().find_map(|(short, long)| Some(format!("{long}{}", code.strip_prefix(short)?)));
+        f.pad(&found.unwrap_or(code))
     }
 }
 

@@ -23,6 +23,8 @@ mod dataset;
 mod demo;
 #[cfg(feature = "torch")]
 mod logits;
+#[cfg(feature = "torch")]
+mod model;
 mod output_folder;
 #[cfg(feature = "torch")]
 mod pictures;
