@@ -10,8 +10,8 @@ use super::{ModelArgs, Network};
 use crate::cli::stdout;
 use crate::files::{Checkpoint, write_safetensors, write_whole};
 use crate::torch::{
-    ChannelOrder, DabNet, DabNetConfig, DeepLab, DeepLabBackbone, DeepLabConfig, Depth, OutputStride,
-    Preprocessing, convolution_settings, formula_weights, trained_parameters,
+    ChannelOrder, DabNet, DabNetConfig, DeepLab, DeepLabBackbone, DeepLabConfig, Depth, Preprocessing,
+    convolution_settings, formula_weights, trained_parameters,
 };
 use crate::{Error, Result, cityscapes};
 
@@ -286,7 +286,7 @@ fn inspect_network(model: &ModelArgs, json: bool) -> Result<()> {
     let format = backbone.input_format();
     let settings = convolution_settings(backbone.device(), format.precision);
     let output_stride = match Network::of(&model.model)? {
-        Network::DeepLab(_) => Some(model.output_stride.unwrap_or_default()).map(OutputStride::get),
+        Network::DeepLab(_) => Some(model.output_stride.unwrap_or_default().get()),
         _ => None,
     };
     if json {
