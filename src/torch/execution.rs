@@ -118,7 +118,7 @@ impl Execution {
 
 /// What is set for convolutions on `device`, for people: cuDNN's search for the fastest algorithm, and TF32.
 ///
-/// [`prepare_device`] sets the former; libtorch's default is the latter.
+/// Loading a network sets the former; the latter is libtorch's default.
 pub fn convolution_settings(device: Device, precision: Precision) -> String {
     let Device::Cuda(_) = device else { return format!("{precision} on the CPU") };
     let forbidden = std::env::var("NVIDIA_TF32_OVERRIDE").is_ok_and(|value| value.trim() == "0");
