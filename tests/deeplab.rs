@@ -149,3 +149,55 @@ fn as_a_backbone_it_states_what_post_processing_needs() {
     }
     assert_eq!(network.forward(&input).unwrap().size(), [1, 19, 9, 17]);
 }
+
+#[test]
+fn a_training_checkpoint_with_its_auxiliary_head_fits() {
+    let config = DeepLabConfig::cityscapes(Depth::ResNet50);
+    let mut names = config.parameters().unwrap();
+    names.insert("dsn.0.weight".to_owned(), vec![4]);
+    names.insert("layer0.1.num_batches_tracked".to_owned(), vec![1]);
+    let wrapped = names.into_iter().map(|(name, shape)| (format!("module.{name}"), shape)).collect();
+    let weights = formula_weights(&wrapped);
+    let logits =
+        load(&config, &weights, Execution::default()).forward(&golden_input("input", &[1, 3, 33, 33]));
+    assert_eq!(logits.unwrap().size(), [1, 19, 9, 9]);
+}
+
+#[test]
+fn all_that_does_not_fit_is_listed() {
+    let config = DeepLabConfig::cityscapes(Depth::ResNet101);
+    let mut names = DeepLabConfig::cityscapes(Depth::ResNet50).parameters().unwrap();
+    names.insert("whitening.weight".to_owned(), vec![4]);
+    let weights = formula_weights(&names);
+    let mut checkpoint = Checkpoint::from_bytes(&weights, Path::new("r50.safetensors")).unwrap();
+    let error = DeepLab::load(&config, &mut checkpoint, Execution::default(), CPU).unwrap_err().to_string();
+    assert!(!error.contains('\n'));
+    for part in [
+        "r50.safetensors: its parameters are not those of deeplabv3plus-resnet101",
+        // 17 blocks of 15 tensors, and 2 x 5 in the stem.
+        "265 missing (layer0.3.weight [64, 64, 3, 3], ",
+        "layer3.22.bn3.running_var [1024]",
+        "1 unexpected (whitening.weight)",
+        "layer0.0.weight is float32 [64, 3, 7, 7], not [64, 3, 3, 3]",
+        "layer1.0.conv1.weight is float32 [64, 64, 1, 1], not [64, 128, 1, 1]",
+    ] {
+        assert!(error.contains(part), "{part:?} is not in {error:?}");
+    }
+}
+
+#[test]
+fn inputs_and_classes_out_of_range_are_refused() {
+    let config = DeepLabConfig { classes: 0, ..DeepLabConfig::cityscapes(Depth::ResNet50) };
+    assert!(config.parameters().unwrap_err().to_string().starts_with("classes is 0"));
+    let config = DeepLabConfig { classes: 2, ..config };
+    let network = load(&config, &formula_weights(&config.parameters().unwrap()), Execution::default());
+    for size in [&[1, 4, 32, 32][..], &[3, 32, 32], &[0, 3, 32, 32]] {
+        let error = network.forward(&Tensor::zeros(size, (Kind::Float, CPU))).unwrap_err();
+        assert!(error.to_string().contains("[N, 3, H, W]"), "{error}");
+    }
+    // The smallest picture has logits too.
+    assert_eq!(
+        network.forward(&Tensor::zeros([1, 3, 1, 1], (Kind::Float, CPU))).unwrap().size(),
+        [1, 2, 1, 1]
+    );
+}

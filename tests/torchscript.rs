@@ -125,6 +125,76 @@ fn logits_are_found_in_tuples_lists_and_dictionaries() {
     }
 }
 
+#[test]
+fn the_sidecar_chooses_among_several_outputs() {
+    let choose = |returned: &str, kind: &str, output: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let argument = argument_name(&write_module(folder.path()));
+        let file = write_module_returning(folder.path(), &returned.replace("input", &argument), kind);
+        let network = load(&file, &format!("output = {output}\n{SIDECAR}")).unwrap();
+        network.forward(&network.preprocess(&plain(16, 8)).unwrap())
+    };
+    let pair = ("(torch.neg(input), {})", "Tuple[Tensor, Tensor]");
+    let list = ("[torch.neg(input), {}]", "List[Tensor]");
+    let dictionary = ("{\"out\": torch.neg(input), \"logits\": {}}", "Dict[str, Tensor]");
+    for ((returned, kind), output) in [(pair, "1"), (list, "1"), (dictionary, "\"logits\"")] {
+        assert_eq!(first_values(&choose(returned, kind, output).unwrap()), [2.0, 2.0, 2.125], "{kind}");
+    }
+    for ((returned, kind), output, part) in [
+        (pair, "2", "a tuple or list of 2"),
+        (pair, "\"logits\"", "a tuple"),
+        (list, "7", "a list of 2 tensors"),
+        (dictionary, "\"seg\"", "a dictionary with \"out\", \"logits\""),
+        (dictionary, "0", "a dictionary"),
+        (("{}", "Tensor"), "0", "a tensor"),
+    ] {
+        let error = choose(returned, kind, output).unwrap_err().to_string();
+        for part in ["net.pt", "net.toml", part, &format!("output = {output}")] {
+            assert!(error.contains(part), "{error:?} lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn logits_at_full_resolution_are_taken_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = Tensor::zeros([1, 3, 8, 8], (Kind::Float, Device::Cpu));
+    let mut double = |inputs: &[Tensor]| vec![&inputs[0] * 2.0];
+    let module = CModule::create_by_tracing("Net", "forward", &[example], &mut double).unwrap();
+    let file = folder.path().join("net.pt");
+    module.save(&file).unwrap();
+    let network = load(&file, &SIDECAR.replace("output_stride = 4", "output_stride = 1")).unwrap();
+    let logits = network.forward(&network.preprocess(&plain(15, 9)).unwrap()).unwrap();
+    assert_eq!(logits.size(), [1, 3, 9, 15]);
+    assert_eq!(first_values(&logits), [4.0, 4.0, 4.25]);
+}
+
+#[test]
+fn the_sidecar_states_the_type_of_a_frozen_module() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write_module(folder.path());
+    for (precision, kind) in [("f16", Kind::Half), ("bf16", Kind::BFloat16), ("f32", Kind::Float)] {
+        let network = load(&file, &format!("precision = \"{precision}\"\n{SIDECAR}")).unwrap();
+        assert_eq!(network.input_format().precision.kind(), kind);
+        let logits = network.forward(&network.preprocess(&plain(16, 8)).unwrap()).unwrap();
+        assert_eq!((logits.kind(), first_values(&logits)), (kind, vec![2.0, 2.0, 2.125]));
+    }
+    assert_refused(load(&file, &format!("precision = \"f8\"\n{SIDECAR}")), &["net.toml", "line 1"]);
+    let network = load(&file, SIDECAR).unwrap().with_channels_last(true);
+    let logits = network.forward(&network.preprocess(&plain(16, 8)).unwrap()).unwrap();
+    assert_eq!(first_values(&logits), [2.0, 2.0, 2.125]);
+}
+
+#[test]
+fn warming_up_takes_any_size_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = load(&write_module(folder.path()), SIDECAR).unwrap();
+    network.warm_up(sml::Size::new(8, 16)).unwrap();
+    let logits = network.forward(&network.preprocess(&plain(16, 8)).unwrap()).unwrap();
+    assert_eq!(first_values(&logits), [2.0, 2.0, 2.125]);
+    assert!(network.warm_up(sml::Size::new(1, 1)).is_err());
+}
+
 /// The name that tracing gave to the module's input.
 fn argument_name(file: &Path) -> String {
     let mut archive = zip::ZipArchive::new(std::fs::File::open(file).unwrap()).unwrap();
@@ -146,6 +216,7 @@ fn a_class_count_that_does_not_fit_is_refused() {
     let network = load(&write_module(folder.path()), &SIDECAR.replace(", \"sky\"", "")).unwrap();
     let error = network.forward(&network.preprocess(&plain(16, 8)).unwrap()).unwrap_err().to_string();
     assert!(error.contains("3 channels") && error.contains("each of the 2 class names"), "{error}");
+    assert!(error.contains("net.pt: ") && error.contains("net.toml"), "{error}");
 }
 
 #[test]
@@ -154,6 +225,7 @@ fn a_stride_that_does_not_fit_is_refused() {
     let network = load(&write_module(folder.path()), &SIDECAR.replace("stride = 4", "stride = 8")).unwrap();
     let error = network.forward(&network.preprocess(&plain(64, 64)).unwrap()).unwrap_err().to_string();
     assert!(error.contains("16x16 for an input of 64x64") && error.contains("1/8"), "{error}");
+    assert!(error.contains("net.pt: ") && error.contains("net.toml"), "{error}");
 }
 
 #[test]

@@ -52,6 +52,8 @@ enum Command {
     Logits(logits::Arguments),
     #[cfg(feature = "torch")]
     Calibrate(Box<calibrate::Arguments>),
+    #[cfg(feature = "torch")]
+    Model(model::Arguments),
     Stats(stats::Arguments),
     Dataset(Box<dataset::Arguments>),
     Eval(Box<eval::Arguments>),
@@ -71,6 +73,8 @@ impl Command {
             Self::Logits(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Calibrate(arguments) => arguments.run(),
+            #[cfg(feature = "torch")]
+            Self::Model(arguments) => arguments.run(),
             Self::Stats(arguments) => arguments.run(),
             Self::Dataset(arguments) => arguments.run(),
             Self::Eval(arguments) => arguments.run(),

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
-use super::safetensors_checkpoint;
 use super::whole_file::{Place, open_regular, quoted};
+use super::{safetensors_checkpoint, torch_checkpoint};
 use crate::{Error, Result};
 
 /// What wrappers of networks put before every parameter's name: data parallel training and `torch.compile`.
@@ -85,11 +85,9 @@ impl fmt::Display for StoredType {
             ("u", "uint"),
             ("c", "complex"),
         ];
-        let found = named.iter().find_map(|(short, long)| Some((long, code.strip_prefix(short)?)));
-        match found {
-            Some((long, rest)) => write!(f, "{long}{rest}"),
-            None => f.write_str(&code),
-        }
+        let found =
+            named.iter().find_map(|(short, long)| Some(format!("{long}{}", code.strip_prefix(short)?)));
+        f.pad(&found.unwrap_or(code))
     }
 }
 
@@ -292,7 +290,21 @@ fn gathered(bytes: &[u8], width: usize, tensor: &StoredTensor) -> Vec<u8> {
 }
 
 fn read_contents(place: Place<'_>, source: &mut dyn Source, size: u64) -> Result<Contents> {
-    safetensors_checkpoint::read(place, source, size)
+    /// Enough to recognise a tar archive.
+    const START: u64 = 262;
+    let mut start = Vec::new();
+    (&mut *source).take(START).read_to_end(&mut start).map_err(|error| place.read_error(error))?;
+    source.rewind().map_err(|error| place.read_error(error))?;
+    if torch_checkpoint::is_archive(&start) {
+        return torch_checkpoint::read_archive(place, source, size);
+    }
+    if torch_checkpoint::is_legacy(&start) {
+        return torch_checkpoint::read_legacy(place, source, size);
+    }
+    match torch_checkpoint::recognised(place, &start) {
+        Some(error) => Err(error),
+        None => safetensors_checkpoint::read(place, source, size),
+    }
 }
 
 /// Takes the wrappers' prefixes off the names where all of them have it.

@@ -15,6 +15,7 @@ mod npy_header;
 mod npz;
 mod official_statistics;
 mod pickle;
+mod pickle_names;
 mod pickle_stream;
 #[cfg(feature = "cli")]
 mod picture_list;
@@ -22,6 +23,8 @@ mod pictures;
 mod safetensors;
 mod safetensors_checkpoint;
 mod score_maps;
+mod torch_checkpoint;
+mod torch_state;
 mod whole_file;
 
 pub use arrays::LogitsFile;

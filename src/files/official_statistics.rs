@@ -9,7 +9,8 @@ use std::path::Path;
 
 use super::npy::read_npy_vector;
 use super::npy_header::Header;
-use super::pickle::{LONGEST, Unpickled, Value, unpickle};
+use super::pickle::{Unpickled, Value, unpickle};
+use super::pickle_names::Vocabulary;
 use super::whole_file::{Place, open_regular, read_at_most};
 use crate::{LogitsShape, Result};
 
@@ -24,7 +25,7 @@ const EXPECTED: &str = "a pickled dict from train id to float, as np.save writes
 /// anything else, which includes every pickle that names a Python object outside NumPy's arrays and numbers.
 pub fn read_official(path: &Path) -> Result<BTreeMap<usize, f64>> {
     let place = Place::file(path);
-    let bytes = read_at_most(path, LONGEST as u64)?;
+    let bytes = read_at_most(path, Vocabulary::Numpy.longest_pickle() as u64)?;
     let mut rest = bytes.as_slice();
     let header = Header::read(place, &mut rest)?;
     if header.element.kind != 'O' {
@@ -33,7 +34,7 @@ pub fn read_official(path: &Path) -> Result<BTreeMap<usize, f64>> {
     if !header.shape.is_empty() {
         return Err(place.error("holds an array of objects with axes", EXPECTED));
     }
-    let content = unpickle(rest).map_err(|problem| place.error(problem, EXPECTED))?;
+    let content = unpickle(rest, Vocabulary::Numpy).map_err(|problem| place.error(problem, EXPECTED))?;
     class_values(&content).map_err(|problem| place.error(problem, EXPECTED))
 }
 

@@ -1,8 +1,9 @@
-//! Reads the pickles that NumPy object arrays hold, without executing anything.
+//! Reads the pickles that NumPy object arrays and PyTorch checkpoints hold, without executing anything.
 //!
 //! A pickle is a program for a stack machine that may name any Python function and call it. This interpreter knows
-//! the instructions that build numbers, texts, tuples, lists and dicts, and five names of NumPy that it takes for
-//! mere marks; whatever else a pickle contains is refused by name. Nothing is looked up, imported or called.
+//! the instructions that build numbers, texts, tuples, lists and dicts, and a few names of NumPy or PyTorch that it takes
+//! for mere marks ([`super::pickle_names`]); whatever else a pickle contains is refused by name. Nothing is looked up,
+//! imported or called.
 //!
 //! Values live in a list and refer to each other by index: a value that is mentioned a million times is stored once,
 //! deep nesting costs no stack, and circular references are harmless. Time and memory are linear in the length of
@@ -12,12 +13,12 @@
 
 use std::collections::BTreeMap;
 
+use super::pickle_names::{Name, Vocabulary, call};
 use super::pickle_stream::{PickleStream, Step, parsed, plain, unquoted};
+use super::whole_file::quoted;
 
-/// Longest pickle in bytes. 255 classes take 30 KB in the wordiest protocol.
-pub(super) const LONGEST: usize = 1 << 18;
-/// Longest text or number that is ever copied; longer ones are no part of a NumPy type or number.
-const LONGEST_COPY: usize = 16;
+/// Longest name of a Python object.
+const LONGEST_NAME: usize = 100;
 
 /// Index of a value.
 pub(super) type Id = usize;
@@ -43,37 +44,12 @@ pub(super) enum Value {
     },
     /// An array; its state, once it has been set, is the tuple (version, shape, type, order, elements).
     Array(Option<Id>),
-}
-
-/// The Python names that are accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
-    /// `numpy.core.multiarray._reconstruct`: an empty array, whose state follows.
-    Reconstruct,
-    /// `numpy.core.multiarray.scalar`: a NumPy number.
-    Scalar,
-    /// `numpy.ndarray`.
-    Array,
-    /// `numpy.dtype`.
-    ElementType,
-    /// `_codecs.encode`: how protocols 0 to 2 spell bytes.
-    Encode,
-}
-
-impl Name {
-    fn of(module: &str, name: &str) -> Result<Self, String> {
-        Ok(match (module, name) {
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Self::Reconstruct,
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Self::Scalar,
-            ("numpy", "ndarray") => Self::Array,
-            ("numpy", "dtype") => Self::ElementType,
-            ("_codecs", "encode") => Self::Encode,
-            _ => {
-                let name = super::whole_file::quoted(&format!("{module}.{name}"));
-                return Err(format!("its pickle refers to the Python object {name}"));
-            }
-        })
-    }
+    /// A dict made of a list of pairs.
+    Pairs(Id),
+    /// A tensor: the tuple (storage, offset, shape, strides, ...).
+    Tensor(Id),
+    /// Something outside the pickle: for PyTorch the tuple ("storage", type, key, device, elements, ...).
+    Outside(Id),
 }
 
 /// What a pickle built.
@@ -88,33 +64,69 @@ impl Unpickled {
         self.get(self.root)
     }
 
+    /// All values.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
     /// The value that another one refers to.
     pub fn get(&self, id: Id) -> &Value {
         self.values.get(id).unwrap_or(&Value::None)
     }
 }
 
-/// Runs a pickle. The error says what in it is not understood, as a sentence about "its pickle".
-pub(super) fn unpickle(bytes: &[u8]) -> Result<Unpickled, String> {
-    if bytes.len() > LONGEST {
-        return Err(format!("its pickle is {} bytes long, more than {LONGEST}", bytes.len()));
+/// Runs a pickle that takes all of `bytes`. The error says what in it is not understood, as a sentence about "its pickle".
+pub(super) fn unpickle(bytes: &[u8], vocabulary: Vocabulary) -> Result<Unpickled, String> {
+    match unpickle_first(bytes, vocabulary)? {
+        (unpickled, length) if length == bytes.len() => Ok(unpickled),
+        _ => Err(NOT_ONE_VALUE.into()),
     }
+}
+
+const NOT_ONE_VALUE: &str = "its pickle does not end with exactly one value";
+
+/// Runs the pickle that `bytes` begin with; tells its length, too.
+pub(super) fn unpickle_first(bytes: &[u8], vocabulary: Vocabulary) -> Result<(Unpickled, usize), String> {
+    let longest = vocabulary.longest_pickle();
+    let within = bytes.get(..longest).unwrap_or(bytes);
     let mut machine = Machine {
-        input: PickleStream::new(bytes),
+        input: PickleStream::new(within),
+        vocabulary,
         values: Vec::new(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: BTreeMap::new(),
     };
-    while machine.step()? {}
-    match (machine.stack.as_slice(), machine.marks.as_slice(), machine.input.is_at_end()) {
-        (&[root], [], true) => Ok(Unpickled { values: machine.values, root }),
-        _ => Err("its pickle does not end with exactly one value".into()),
+    loop {
+        match machine.step() {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) if machine.input.is_cut_short() && within.len() < bytes.len() => {
+                return Err(format!("its pickle is more than {longest} bytes long"));
+            }
+            Err(problem) => return Err(problem),
+        }
     }
+    match (machine.stack.as_slice(), machine.marks.as_slice()) {
+        (&[root], []) => {
+            let length = within.len() - machine.input.left();
+            Ok((Unpickled { values: machine.values, root }, length))
+        }
+        _ => Err(NOT_ONE_VALUE.into()),
+    }
+}
+
+/// What a call leaves on the stack.
+pub(super) enum Called {
+    /// A value of its own.
+    New(Value),
+    /// One that was there before.
+    Old(Id),
 }
 
 struct Machine<'a> {
     input: PickleStream<'a>,
+    vocabulary: Vocabulary,
     values: Vec<Value>,
     stack: Vec<Id>,
     /// Heights of the stack at which a sequence began.
@@ -137,16 +149,20 @@ impl Machine<'_> {
             b'(' => self.marks.push(self.stack.len()),
             b'c' => {
                 let (module, name) = (self.input.line()?, self.input.line()?);
-                self.push(Value::Name(Name::of(&module, &name)?));
+                self.push(Value::Name(self.vocabulary.name(&module, &name)?));
             }
             0x93 => {
-                let (name, module) = (self.pop_text()?, self.pop_text()?);
-                self.push(Value::Name(Name::of(&module, &name)?));
+                let (name, module) = (self.pop_name()?, self.pop_name()?);
+                self.push(Value::Name(self.vocabulary.name(&module, &name)?));
             }
             b'p' | b'q' | b'r' | 0x94 => self.memorise(code)?,
             b'g' | b'h' | b'j' => self.recall(code)?,
             b'R' => self.reduce()?,
             b'b' => self.build()?,
+            b'Q' if self.vocabulary == Vocabulary::Torch => {
+                let id = self.pop()?;
+                self.push(Value::Outside(id));
+            }
             b')' | b't' | 0x85..=0x87 | b']' | b'l' | b'a' | b'e' | b'}' | b'd' | b's' | b'u' => {
                 self.collect(code)?
             }
@@ -254,39 +270,28 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// "Call a function": only what the five names mean is done.
+    /// "Call a function": only what the known names mean is done.
     fn reduce(&mut self) -> Step {
         let arguments = self.pop()?;
         let function = self.pop()?;
-        let value = match (&self.values[function], &self.values[arguments]) {
-            (Value::Name(Name::Reconstruct), Value::Tuple(_)) => Value::Array(None),
-            (Value::Name(Name::ElementType), Value::Tuple(items)) => {
-                match items.first().map(|&id| &self.values[id]) {
-                    Some(Value::Text(code)) if code.len() <= LONGEST_COPY => {
-                        Value::ElementType { code: code.clone(), big_endian: false }
-                    }
-                    _ => return Err("its pickle describes an unknown NumPy type".into()),
-                }
-            }
-            (Value::Name(Name::Scalar), Value::Tuple(items)) => match items.as_slice() {
-                &[element, number] => scalar(&self.values[element], &self.values[number])?,
-                _ => return Err("its pickle holds a malformed NumPy number".into()),
+        match (&self.values[function], &self.values[arguments]) {
+            (&Value::Name(name), Value::Tuple(items)) => match call(name, arguments, items, &self.values)? {
+                Called::New(value) => self.push(value),
+                Called::Old(id) => self.stack.push(id),
             },
-            (Value::Name(Name::Encode), Value::Tuple(items)) => {
-                match items.first().map(|&id| &self.values[id]) {
-                    Some(Value::Text(text)) if text.len() <= LONGEST_COPY => Value::Bytes(latin1(text)?),
-                    _ => return Err("its pickle encodes something that is no short text".into()),
-                }
-            }
             _ => return Err("its pickle calls something that is no known function".into()),
-        };
-        self.push(value);
+        }
         Ok(())
     }
 
-    /// "Set the state of an object": of an array or of an element type.
+    /// "Set the state of an object": of an array or of an element type. The notes that PyTorch attaches to a dict of
+    /// parameters are dropped.
     fn build(&mut self) -> Step {
         let state = self.pop()?;
+        let is_torch = self.vocabulary == Vocabulary::Torch;
+        if is_torch && matches!(self.top()?, Value::Dict(_) | Value::Pairs(_)) {
+            return Ok(());
+        }
         let big_endian = match &self.values[state] {
             Value::Tuple(items) => {
                 matches!(items.get(1).map(|&id| &self.values[id]), Some(Value::Text(order)) if order == ">")
@@ -328,10 +333,11 @@ impl Machine<'_> {
         Ok(self.stack.split_off(mark))
     }
 
-    fn pop_text(&mut self) -> Step<String> {
+    fn pop_name(&mut self) -> Step<String> {
         let id = self.pop()?;
         match &self.values[id] {
-            Value::Text(text) => Ok(text.clone()),
+            Value::Text(text) if text.len() <= LONGEST_NAME => Ok(text.clone()),
+            Value::Text(text) => Err(format!("its pickle refers to the Python object {}", quoted(text))),
             _ => Err("its pickle names an object by something that is no text".into()),
         }
     }
@@ -347,41 +353,12 @@ fn underflow() -> String {
     "its pickle uses a value that it never made".into()
 }
 
-fn latin1(text: &str) -> Step<Vec<u8>> {
-    let bytes: Result<_, _> = text.chars().map(|letter| u8::try_from(u32::from(letter))).collect();
-    bytes.map_err(|_| "its pickle encodes letters that are no bytes".into())
-}
-
 fn in_pairs(items: &[Id]) -> Step<Vec<(Id, Id)>> {
     let (pairs, odd) = items.as_chunks();
     if !odd.is_empty() {
         return Err("its pickle holds a dict with a key that has no value".into());
     }
     Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
-}
-
-/// A NumPy number from its type and its bytes.
-fn scalar(element: &Value, number: &Value) -> Step<Value> {
-    let unknown = || "its pickle holds a NumPy number of an unknown type".to_owned();
-    let (Value::ElementType { code, big_endian }, Value::Bytes(bytes)) = (element, number) else {
-        return Err(unknown());
-    };
-    if bytes.len() > LONGEST_COPY {
-        return Err(unknown());
-    }
-    let mut bytes = bytes.clone();
-    if *big_endian {
-        bytes.reverse();
-    }
-    match (code.as_str(), bytes.as_slice()) {
-        ("f8", &[a, b, c, d, e, f, g, h]) => Ok(Value::Float(f64::from_le_bytes([a, b, c, d, e, f, g, h]))),
-        ("f4", &[a, b, c, d]) => Ok(Value::Float(f32::from_le_bytes([a, b, c, d]).into())),
-        ("f2", &[a, b]) => Ok(Value::Float(half::f16::from_le_bytes([a, b]).into())),
-        ("i8", &[a, b, c, d, e, f, g, h]) => Ok(Value::Int(i64::from_le_bytes([a, b, c, d, e, f, g, h]))),
-        ("i4", &[a, b, c, d]) => Ok(Value::Int(i32::from_le_bytes([a, b, c, d]).into())),
-        ("u1", &[a]) => Ok(Value::Int(a.into())),
-        _ => Err(unknown()),
-    }
 }
 
 /// An instruction by its name, for those that a hostile or foreign pickle most likely holds.

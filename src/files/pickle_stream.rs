@@ -8,22 +8,36 @@ pub(super) type Step<T = ()> = Result<T, String>;
 /// The part of a pickle that is still to be read.
 pub(super) struct PickleStream<'a> {
     rest: &'a [u8],
+    /// An instruction asked for more than there was.
+    cut_short: bool,
 }
 
 impl<'a> PickleStream<'a> {
     /// Begins at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { rest: bytes, cut_short: false }
     }
 
-    /// Nothing is left.
-    pub fn is_at_end(&self) -> bool {
-        self.rest.is_empty()
+    /// Number of bytes that are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Whether an instruction asked for more bytes than there were.
+    pub fn is_cut_short(&self) -> bool {
+        self.cut_short
+    }
+
+    fn truncated(&mut self) -> String {
+        self.cut_short = true;
+        "its pickle is truncated".to_owned()
     }
 
     /// The next `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Step<&'a [u8]> {
-        let (bytes, rest) = self.rest.split_at_checked(count).ok_or("its pickle is truncated")?;
+        let Some((bytes, rest)) = self.rest.split_at_checked(count) else {
+            return Err(self.truncated());
+        };
         self.rest = rest;
         Ok(bytes)
     }
@@ -64,7 +78,9 @@ impl<'a> PickleStream<'a> {
 
     /// Text up to the end of the line.
     pub fn line(&mut self) -> Step<String> {
-        let end = self.rest.iter().position(|&byte| byte == b'\n').ok_or("its pickle is truncated")?;
+        let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') else {
+            return Err(self.truncated());
+        };
         let line = self.bytes(end)?;
         self.bytes(1)?;
         match std::str::from_utf8(line) {

@@ -1,7 +1,7 @@
 //! A `.safetensors` file as a checkpoint, and checkpoints written as such.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::json;
@@ -30,7 +30,7 @@ pub(super) fn read(place: Place<'_>, source: &mut dyn Source, size: u64) -> Resu
 
 /// Writes the tensors of a checkpoint to `path` as `.safetensors`, bit for bit, with `metadata` as the file's notes.
 ///
-/// Tensors are sorted by name, so that equal tensors and notes give equal bytes. One tensor at a time is in memory, and
+/// Tensors are sorted by the width of their elements, so that each begins at a multiple of it, and by name:  equal tensors and notes give equal bytes. One tensor at a time is in memory, and
 /// the file appears under its name only when it is complete.
 ///
 /// # Errors
@@ -40,12 +40,24 @@ pub fn write_safetensors(
     checkpoint: &mut Checkpoint<'_>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let header = header(checkpoint, metadata)?;
+    let mut order: Vec<usize> = (0..checkpoint.tensors().len()).collect();
+    // Stable: the checkpoint's tensors are sorted by name.
+    order.sort_by_key(|&index| Reverse(checkpoint.tensors()[index].element.bytes()));
+    let header = header(checkpoint, &order, metadata)?;
     let mut failed = None;
     let written = write_whole(path, |out| {
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
-        write_elements(checkpoint, out, &mut failed)
+        for &index in &order {
+            match checkpoint.read(index) {
+                Ok(bytes) => out.write_all(&bytes)?,
+                Err(error) => {
+                    failed = Some(error);
+                    return Err(std::io::Error::other("the checkpoint cannot be read"));
+                }
+            }
+        }
+        Ok(())
     });
     // A checkpoint that cannot be read is not the target's fault.
     match failed {
@@ -54,31 +66,18 @@ pub fn write_safetensors(
     }
 }
 
-fn write_elements(
-    checkpoint: &mut Checkpoint<'_>,
-    out: &mut dyn Write,
-    failed: &mut Option<Error>,
-) -> std::io::Result<()> {
-    for index in 0..checkpoint.tensors().len() {
-        match checkpoint.read(index) {
-            Ok(bytes) => out.write_all(&bytes)?,
-            Err(error) => {
-                *failed = Some(error);
-                return Err(std::io::Error::other("the checkpoint cannot be read"));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The JSON in front of the elements, padded with spaces so that these begin at a multiple of 8.
-fn header(checkpoint: &Checkpoint<'_>, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
+fn header(
+    checkpoint: &Checkpoint<'_>,
+    order: &[usize],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
     let mut entries = serde_json::Map::new();
     if !metadata.is_empty() {
         entries.insert("__metadata__".to_owned(), json!(metadata));
     }
     let mut end = 0_usize;
-    for tensor in checkpoint.tensors() {
+    for tensor in order.iter().map(|&index| &checkpoint.tensors()[index]) {
         let place = Place { path: checkpoint.path(), array: Some(&tensor.name) };
         let Some(width) = tensor.element.bytes() else {
             return Err(place.error(format!("is of {}", tensor.element), "elements of whole bytes"));

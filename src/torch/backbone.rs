@@ -38,6 +38,12 @@ pub trait Backbone: Send {
     /// SHA-256 of the weights' file, in lower-case hexadecimal, for the provenance of statistics.
     fn digest(&self) -> &str;
 
+    /// Number of parameters that training changed, where the network can tell. (A frozen TorchScript module cannot: its
+    /// parameters are constants.)
+    fn parameters(&self) -> Option<u64> {
+        None
+    }
+
     /// The bare forward pass, without gradient and in evaluation mode: N x 3 x H x W in the network's
     /// [`input_format`](Self::input_format) in, N x C x h x w out.
     ///
@@ -87,7 +93,7 @@ pub trait Backbone: Send {
     }
 }
 
-fn check_input(input: &Tensor, device: Device) -> Result<()> {
+pub(super) fn check_input(input: &Tensor, device: Device) -> Result<()> {
     let size = input.size();
     let wrong = |what, given, expected: String| Err(Error::Shape { what, given, expected });
     if !matches!(size[..], [n, 3, h, w] if n > 0 && h > 0 && w > 0) {
@@ -107,7 +113,7 @@ fn check_input(input: &Tensor, device: Device) -> Result<()> {
     Ok(())
 }
 
-fn check_logits(logits: &Tensor, input: &Tensor, classes: usize, stride: usize) -> Result<()> {
+pub(super) fn check_logits(logits: &Tensor, input: &Tensor, classes: usize, stride: usize) -> Result<()> {
     let (size, batch) = (logits.size(), input.size()[0]);
     let wrong = |what, given, expected: String| Err(Error::Shape { what, given, expected });
     if !matches!(size[..], [n, _, h, w] if n == batch && h > 0 && w > 0) {

@@ -6,8 +6,8 @@
 //! convolutions, one of them dilated; their sum is widened again and added to the input. The averaged picture itself is
 //! put beside the features at every scale. Parameters carry the names of the published PyTorch weights.
 
-use tch::nn::{Init, Path};
-use tch::{TchError, Tensor};
+use tch::nn::{Init, Path, VarStore};
+use tch::{Device, TchError, Tensor};
 
 use super::torch_error;
 use crate::{Error, Result};
@@ -54,6 +54,16 @@ impl DabNetConfig {
     /// The bundled network: the same shape at half the width, trained on pictures of 512 x 256.
     pub fn demo() -> Self {
         Self { init_channels: 16, block_1_channels: 32, block_2_channels: 64, ..Self::cityscapes() }
+    }
+
+    /// Number of parameters that training changes.
+    ///
+    /// # Errors
+    /// As [`DabNet::new`].
+    pub fn parameters(&self) -> Result<u64> {
+        let variables = VarStore::new(Device::Cpu);
+        DabNet::new(&variables.root(), self)?;
+        Ok(variables.trainable_variables().iter().map(|variable| variable.numel() as u64).sum())
     }
 
     fn validate(&self) -> Result<()> {

@@ -6,7 +6,9 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 use super::execution::{InputFormat, prepare_device};
-use super::{Backbone, DabNet, DabNetConfig, Preprocessing, load_checkpoint, torch_error};
+use super::{
+    Backbone, DabNet, DabNetConfig, Preprocessing, load_checkpoint, torch_error, trained_parameters,
+};
 use crate::files::Checkpoint;
 use crate::{Error, Result, cityscapes};
 
@@ -117,6 +119,11 @@ impl Backbone for DabNetBackbone {
 
     fn digest(&self) -> &str {
         &self.digest
+    }
+
+    fn parameters(&self) -> Option<u64> {
+        let shapes = self.variables.variables().into_iter().map(|(name, variable)| (name, variable.size()));
+        Some(trained_parameters(&shapes.collect()))
     }
 
     fn logits(&self, input: &Tensor) -> Result<Tensor> {

@@ -5,7 +5,9 @@ use std::path::Path;
 use tch::{Device, Tensor};
 
 use super::execution::{Execution, InputFormat, prepare_device};
-use super::{Backbone, ChannelOrder, DeepLab, DeepLabConfig, Preprocessing, formula_weights};
+use super::{
+    Backbone, ChannelOrder, DeepLab, DeepLabConfig, Preprocessing, formula_weights, trained_parameters,
+};
 use crate::files::Checkpoint;
 use crate::{Error, Result, cityscapes};
 
@@ -18,6 +20,7 @@ pub struct DeepLabBackbone {
     class_names: Vec<String>,
     preprocessing: Preprocessing,
     digest: String,
+    parameters: u64,
 }
 
 impl DeepLabBackbone {
@@ -49,6 +52,19 @@ impl DeepLabBackbone {
         Self::from_checkpoint(config, &mut checkpoint, execution, device)
     }
 
+    /// What the paper's networks were trained with: red, green and blue in 0..=1, normalised by mean and standard deviation of
+    /// ImageNet, at any size.
+    pub fn training_preprocessing() -> Preprocessing {
+        Preprocessing {
+            input_size: None,
+            multiple: 1,
+            channel_order: ChannelOrder::Rgb,
+            scale: 1.0 / 255.0,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+        }
+    }
+
     fn from_checkpoint(
         config: &DeepLabConfig,
         checkpoint: &mut Checkpoint<'_>,
@@ -69,22 +85,10 @@ impl DeepLabBackbone {
             network: DeepLab::load(config, checkpoint, execution, device)?,
             device,
             class_names: cityscapes::class_names(),
-            preprocessing: preprocessing(),
+            preprocessing: Self::training_preprocessing(),
+            parameters: trained_parameters(&config.parameters()?),
             digest: checkpoint.sha256()?,
         })
-    }
-}
-
-/// What the paper's networks were trained with: red, green and blue in 0..=1, normalised by mean and standard deviation of
-/// ImageNet, at any size.
-fn preprocessing() -> Preprocessing {
-    Preprocessing {
-        input_size: None,
-        multiple: 1,
-        channel_order: ChannelOrder::Rgb,
-        scale: 1.0 / 255.0,
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
     }
 }
 
@@ -119,6 +123,10 @@ impl Backbone for DeepLabBackbone {
 
     fn digest(&self) -> &str {
         &self.digest
+    }
+
+    fn parameters(&self) -> Option<u64> {
+        Some(self.parameters)
     }
 
     fn logits(&self, input: &Tensor) -> Result<Tensor> {

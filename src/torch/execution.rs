@@ -3,13 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::{Error, Result};
 
 /// Element type that a network computes in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// float32. On a GPU with tensor cores cuDNN rounds the factors of convolutions to TF32 (10 bits of mantissa),
@@ -118,7 +118,7 @@ impl Execution {
 
 /// What is set for convolutions on `device`, for people: cuDNN's search for the fastest algorithm, and TF32.
 ///
-/// [`prepare_device`] sets the former; libtorch's default is the latter.
+/// Loading a network sets the former; the latter is libtorch's default.
 pub fn convolution_settings(device: Device, precision: Precision) -> String {
     let Device::Cuda(_) = device else { return format!("{precision} on the CPU") };
     let forbidden = std::env::var("NVIDIA_TF32_OVERRIDE").is_ok_and(|value| value.trim() == "0");

@@ -50,6 +50,7 @@ pub use formula::{Formula, formula_weights};
 pub(crate) use interop::OwnTensors;
 pub use interop::{AnomalyTensors, HostAnomalyMap, OutputTensors, borrow_logits};
 pub use libtorch::choose_device;
+pub use parameters::trained_parameters;
 pub use pipeline::{FrameTimings, Pipeline, PipelineOptions};
 pub use post_processor::PostProcessor;
 pub use resnet::{Depth, OutputStride};

@@ -109,6 +109,13 @@ impl<'a, 'b> Parameters<'a, 'b> {
     }
 }
 
+/// Number of elements that training changes among tensors given by name and shape: all but running statistics and counters.
+pub fn trained_parameters(tensors: &BTreeMap<String, Vec<i64>>) -> u64 {
+    let is_trained = |name: &str| !name.contains("running_") && !name.ends_with(BATCH_COUNTER);
+    let elements = |shape: &[i64]| shape.iter().product::<i64>().unsigned_abs();
+    tensors.iter().filter(|(name, _)| is_trained(name)).map(|(_, shape)| elements(shape)).sum()
+}
+
 /// A tensor of any shape that takes no memory to speak of.
 fn placeholder(shape: &[i64]) -> Result<Tensor, TchError> {
     Tensor::f_ones([1], (Kind::Float, tch::Device::Cpu))?.f_expand(shape, false)

@@ -1,22 +1,24 @@
 //! The sidecar of a TorchScript module: `FILE.toml` beside `FILE.pt` states what the module's file cannot.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{ChannelOrder, Preprocessing};
+use super::{ChannelOrder, Precision, Preprocessing};
 use crate::{Error, Result, Size};
 
 /// What a sidecar looks like, for the error of whoever has none yet.
 const EXAMPLE: &str = "a TOML file with channel_order = \"rgb\", scale = 0.00392156862745098, \
                        mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225], output_stride = 8, \
                        align_corners = false, class_names = [\"road\", ...] and, where the module takes one size only, \
-                       input_size = { height = 1024, width = 2048 }, each on a line of its own";
+                       input_size = { height = 1024, width = 2048 }, where \
+                       it returns more than a tensor, output = \"out\" or output = 0, each on a line of its own";
 
 /// How a TorchScript module wants its input and what its output means.
 ///
-/// Every field must be stated but `input_size` and `input_multiple`: a wrong guess would not fail, it would only give
-/// bad maps.
+/// Every field must be stated but `input_size`, `input_multiple`, `output` and `precision`: a wrong guess would not fail, it
+/// would only give bad maps.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sidecar {
@@ -38,6 +40,30 @@ pub struct Sidecar {
     align_corners: bool,
     /// One name a channel of the logits.
     class_names: Vec<String>,
+    /// Where the logits are in what the module returns, if that is no tensor: the key in a dictionary, or the index in a
+    /// tuple or list.
+    output: Option<OutputPart>,
+    /// Element type of the module's input, where its parameters do not tell: those of a frozen module are constants.
+    precision: Option<Precision>,
+}
+
+/// A part of what a module returns.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OutputPart {
+    /// An entry of a dictionary.
+    Key(String),
+    /// An element of a tuple or list.
+    Index(usize),
+}
+
+impl fmt::Display for OutputPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "{key:?}"),
+            Self::Index(index) => write!(f, "{index}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -114,6 +140,17 @@ impl Sidecar {
     /// Whether training upsampled the logits with corners aligned.
     pub fn align_corners(&self) -> bool {
         self.align_corners
+    }
+
+    /// Where the logits are in what the module returns; `None` for the tensor itself, the first one of a tuple or list,
+    /// or the entry "out" of a dictionary.
+    pub(super) fn output(&self) -> Option<&OutputPart> {
+        self.output.as_ref()
+    }
+
+    /// Element type of the module's input, if it is stated.
+    pub fn precision(&self) -> Option<Precision> {
+        self.precision
     }
 
     /// One name a channel of the logits.

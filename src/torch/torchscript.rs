@@ -1,13 +1,18 @@
 //! TorchScript modules of any origin as backbones.
 //!
 //! `FILE.pt`, written by `torch.jit.save`, holds code and weights; its [`Sidecar`] `FILE.toml` says what neither can:
-//! normalisation, channel order, class names.
+//! normalisation, channel order, class names, and which part of the module's output the logits are.
+//!
+//! libtorch watches the first run of a module for types and shapes, compiles it in the second, and is at its speed from
+//! the third on: [`slow_passes`](Backbone::slow_passes).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tch::{CModule, Device, IValue, Tensor};
 
+use super::backbone::{check_input, check_logits};
 use super::execution::{InputFormat, Precision, prepare_device};
+use super::sidecar::OutputPart;
 use super::{Backbone, Preprocessing, Sidecar, sha256_hex, telling_line, torch_error};
 use crate::{Error, Result};
 
@@ -18,6 +23,7 @@ const LOGITS_KEY: &str = "out";
 #[derive(Debug)]
 pub struct TorchScriptBackbone {
     name: String,
+    file: PathBuf,
     module: CModule,
     device: Device,
     sidecar: Sidecar,
@@ -30,11 +36,12 @@ impl TorchScriptBackbone {
     /// Loads `file` and the sidecar of the same name with the extension `.toml`.
     ///
     /// # Errors
-    /// Those of [`Sidecar::read`]; [`Error::Io`] when the module cannot be read; [`Error::File`] when it is not
-    /// TorchScript or `device` cannot take it.
+    /// Those of [`Sidecar::read`]; [`Error::Io`] when the module cannot be read; [`Error::File`] when it is not TorchScript,
+    /// when `device` cannot take it, or when the sidecar states another element type than its parameters have.
     pub fn from_file(file: &Path, device: Device) -> Result<Self> {
         let bytes = std::fs::read(file).map_err(|error| Error::io(file, "read", error))?;
-        let sidecar = Sidecar::read(&file.with_extension("toml"))?;
+        let sidecar_file = file.with_extension("toml");
+        let sidecar = Sidecar::read(&sidecar_file)?;
         let mut module = CModule::load_data_on_device(&mut bytes.as_slice(), device).map_err(|error| {
             let reason = telling_line(&error.to_string());
             Error::file(
@@ -45,8 +52,17 @@ impl TorchScriptBackbone {
         })?;
         module.f_set_eval().map_err(torch_error("put the module into evaluation mode"))?;
         prepare_device(device);
-        let input_format = InputFormat { precision: precision(&module)?, channels_last: false };
+        let (stated, found) = (sidecar.precision(), precision(&module)?);
+        if let (Some(stated), Some(found)) = (stated, found)
+            && stated != found
+        {
+            let expected = format!("{stated}, as its sidecar {} says", sidecar_file.display());
+            return Err(Error::file(file, format!("the module's parameters are {found}"), expected));
+        }
+        let precision = stated.or(found).unwrap_or_default();
+        let input_format = InputFormat { precision, channels_last: false };
         Ok(Self {
+            file: file.to_owned(),
             name: file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned(),
             module,
             device,
@@ -99,37 +115,72 @@ impl Backbone for TorchScriptBackbone {
         &self.digest
     }
 
+    fn parameters(&self) -> Option<u64> {
+        let parameters = self.module.named_parameters().ok()?;
+        let elements = parameters.iter().map(|(_, parameter)| parameter.numel() as u64).sum();
+        (elements > 0).then_some(elements)
+    }
+
+    /// One run to watch, one to compile, and cuDNN's trials in the one that is compiled.
+    fn slow_passes(&self) -> usize {
+        3
+    }
+
     fn logits(&self, input: &Tensor) -> Result<Tensor> {
         let action = || format!("run the module {}", self.name);
         let output = self
             .module
             .forward_is(&[IValue::Tensor(input.shallow_clone())])
             .map_err(torch_error(action()))?;
-        first_tensor(output).ok_or_else(|| Error::Shape {
-            what: "the module's output",
-            given: "a value without any tensor".to_owned(),
-            expected: "a tensor, a tuple or list that holds one, or a dictionary with \"out\"".to_owned(),
-        })
+        match self.sidecar.output() {
+            None => first_tensor(output).ok_or_else(|| {
+                let expected =
+                    "a tensor, a tuple or list that holds one, or a dictionary with \"out\"".to_owned();
+                self.contradicted("the module's output is a value without any tensor".to_owned(), expected)
+            }),
+            Some(part) => part_of(output, part).map_err(|given| {
+                let expected = format!("a tensor at output = {part}");
+                self.contradicted(format!("the module's output is {given}"), expected)
+            }),
+        }
+    }
+
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        check_input(input, self.device)?;
+        let converted = self.input_format.convert(input).map_err(torch_error("convert the input"))?;
+        let logits = tch::no_grad(|| self.logits(&converted))?;
+        check_logits(&logits, input, self.class_names().len(), self.output_stride()).map_err(|error| {
+            match error {
+                Error::Shape { what, given, expected } => {
+                    self.contradicted(format!("{what} is {given}"), expected)
+                }
+                other => other,
+            }
+        })?;
+        Ok(logits)
     }
 }
 
-/// The element type that most of a module's parameters have, float32 for a module without any.
-fn precision(module: &CModule) -> Result<Precision> {
+impl TorchScriptBackbone {
+    /// The module does something else than its sidecar says.
+    fn contradicted(&self, problem: String, expected: String) -> Error {
+        let sidecar = self.file.with_extension("toml");
+        Error::file(&self.file, problem, format!("{expected}, as its sidecar {} says", sidecar.display()))
+    }
+}
+
+/// The element type that most of a module's parameters have; `None` for a module without any.
+fn precision(module: &CModule) -> Result<Option<Precision>> {
     let parameters = module.named_parameters().map_err(torch_error("list the module's parameters"))?;
-    let mut elements = [0_usize; 3];
-    let all = [Precision::F32, Precision::F16, Precision::Bf16];
+    let mut elements = [(Precision::F32, 0), (Precision::F16, 0), (Precision::Bf16, 0)];
     for (_, parameter) in parameters {
         let kind = parameter.f_kind().map_err(torch_error("tell the type of the module's parameters"))?;
-        if let Some(index) = all.iter().position(|precision| precision.kind() == kind) {
-            elements[index] += parameter.numel();
+        for (precision, count) in &mut elements {
+            *count += if precision.kind() == kind { parameter.numel() } else { 0 };
         }
     }
-    let most = elements.iter().max().copied().unwrap_or(0);
-    Ok(all
-        .into_iter()
-        .zip(elements)
-        .find(|&(_, count)| count == most)
-        .map_or_else(Default::default, |(p, _)| p))
+    let most = elements.into_iter().max_by_key(|&(_, count)| count);
+    Ok(most.filter(|&(_, count)| count > 0).map(|(precision, _)| precision))
 }
 
 /// The logits among what a module returns: the tensor itself, the first one of a tuple or list, the entry "out" of a
@@ -146,5 +197,33 @@ fn first_tensor(value: IValue) -> Option<Tensor> {
             entries.into_iter().find_map(|(_, value)| first_tensor(value))
         }
         _ => None,
+    }
+}
+
+/// The tensor at `part` of what a module returns; what it returns instead, where there is none.
+fn part_of(value: IValue, part: &OutputPart) -> Result<Tensor, String> {
+    let (given, found) = match (value, part) {
+        (IValue::Tensor(_), _) => ("a tensor".to_owned(), None),
+        (IValue::TensorList(mut tensors), &OutputPart::Index(index)) => {
+            let given = format!("a list of {} tensors", tensors.len());
+            (given, (index < tensors.len()).then(|| IValue::Tensor(tensors.swap_remove(index))))
+        }
+        (IValue::Tuple(mut values) | IValue::GenericList(mut values), &OutputPart::Index(index)) => {
+            let given = format!("a tuple or list of {}", values.len());
+            (given, (index < values.len()).then(|| values.swap_remove(index)))
+        }
+        (IValue::GenericDict(entries), OutputPart::Key(wanted)) => {
+            let name =
+                |key: &IValue| if let IValue::String(key) = key { key.clone() } else { "?".to_owned() };
+            let names: Vec<String> = entries.iter().map(|(key, _)| format!("{:?}", name(key))).collect();
+            let found = entries.into_iter().find(|(key, _)| name(key) == *wanted);
+            (format!("a dictionary with {}", names.join(", ")), found.map(|(_, value)| value))
+        }
+        (IValue::GenericDict(_), OutputPart::Index(_)) => ("a dictionary".to_owned(), None),
+        _ => ("a tuple, a list or another value".to_owned(), None),
+    };
+    match found {
+        Some(IValue::Tensor(tensor)) => Ok(tensor),
+        _ => Err(given),
     }
 }

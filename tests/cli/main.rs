@@ -24,6 +24,8 @@ mod demo;
 mod eval;
 #[cfg(feature = "torch")]
 mod logits;
+#[cfg(feature = "torch")]
+mod model;
 mod output_folder;
 #[cfg(feature = "torch")]
 mod pictures;

@@ -1,8 +1,12 @@
-//! Options that choose the network, and the network they choose.
+//! Options that choose the network, and the network they choose; and `sml model`.
+
+mod command;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+
+pub(super) use command::Arguments;
 
 use crate::torch::{
     Backbone, DabNetBackbone, DabNetConfig, DeepLabBackbone, DeepLabConfig, Depth, Execution, InputFormat,
@@ -50,7 +54,7 @@ pub struct ModelArgs {
 }
 
 /// Statistics measured with the published DABNet weights, for those who use just these.
-const DABNET_STATISTICS: &str = include_str!("../../assets/dabnet_cityscapes_statistics.json");
+const DABNET_STATISTICS: &str = include_str!("../../../assets/dabnet_cityscapes_statistics.json");
 
 /// What `--model` names.
 #[derive(Clone, Debug, PartialEq)]
