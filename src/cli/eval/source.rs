@@ -195,7 +195,7 @@ impl Inputs {
         if self.kind == Kind::Logits {
             return Ok(Content::Logits(LogitsFile::read(files[0], None)?));
         }
-        Ok(Content::Scores(files.iter().map(|path| read_score_map(path)).collect::<Result<_>>()?))
+        Ok(Content::Scores(files.iter().map(read_score_map).collect::<Result<_>>()?))
     }
 
     fn read_labels(&self, image: &Image, content: Content) -> Result<Loaded> {
