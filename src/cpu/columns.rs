@@ -80,10 +80,9 @@ mod tests {
             [(8, 64, false), (8, 64, true), (64, 64, false), (3, 50, true), (1, 7, false)]
         {
             columns.place(width, input, align);
-            let ends = columns.runs().iter().map(|run| run.end);
             assert_eq!(columns.runs()[0].start, 0);
             assert!(columns.runs().windows(2).all(|pair| pair[0].end == pair[1].start));
-            assert_eq!(ends.last(), Some(width));
+            assert_eq!(columns.runs().last().map(|run| run.end), Some(width));
             for run in columns.runs() {
                 for x in run.start..run.end {
                     assert_eq!(columns.samples()[x].first as usize, run.cell);
