@@ -23,12 +23,17 @@ impl EvaluateArgs {
     /// # Errors
     /// When options contradict each other, or the set, the network or the statistics are not usable.
     pub(super) fn prepare(&self) -> Result<(Inputs, Plan, Scorer)> {
+        // What contradicts itself is told before anything is read.
+        if self.dataset.root.is_some() && self.labels.is_some() {
+            return Err(invalid("--labels", "given with --root", "one of both: where the labels are"));
+        }
+        if self.logits.is_none() && (self.layout.is_some() || self.align_corners.is_some()) {
+            let expected = "to come with --logits only: a network brings its own";
+            return Err(invalid("--layout or --align-corners", "given without --logits", expected));
+        }
         let dataset = self.dataset.open()?;
         if let Some(dataset) = &dataset {
             warn_of_findings(dataset);
-            if self.labels.is_some() {
-                return Err(invalid("--labels", "given with --root", "one of both: where the labels are"));
-            }
         }
         let saved = match &self.logits {
             Some(folder) => Some((Kind::Logits, vec![folder.clone()])),
@@ -52,10 +57,6 @@ impl EvaluateArgs {
     fn with_scores(&self, inputs: Inputs) -> Result<(Inputs, Plan, Scorer)> {
         if self.stats.is_some() {
             return Err(invalid("--stats", "given with --scores", "to come with a network or with --logits"));
-        }
-        if self.layout.is_some() || self.align_corners.is_some() {
-            let field = "--layout or --align-corners";
-            return Err(invalid(field, "given with --scores", "to come with --logits only"));
         }
         if !labels_unexpected(&inputs) {
             let given = "given for a dataset that labels nothing unexpected";
@@ -95,14 +96,6 @@ impl EvaluateArgs {
         let Some(dataset) = dataset else {
             return Err(missing("--root, --logits or --scores", "one of them: what to evaluate"));
         };
-        if self.layout.is_some() || self.align_corners.is_some() {
-            let field = "--layout or --align-corners";
-            return Err(invalid(
-                field,
-                "given with a network",
-                "to come with --logits only: a network brings its own",
-            ));
-        }
         let inputs = Inputs::pictures(dataset);
         let backbone = self.model.load()?;
         let statistics = self.model.statistics(self.stats.as_deref(), &*backbone)?;

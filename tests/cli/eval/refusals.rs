@@ -135,7 +135,7 @@ fn options_that_do_not_go_together_are_wrong_usage() {
     folder.sml(&with(&SCORES, &["--shard", "3/2", "-o", "out"])).misused(&["3/2"]);
     folder.sml(&with(&SCORES, &["--shard", "1/2"])).misused(&["--output"]);
     folder.sml(&with(&SCORES, &["--components=huge"])).misused(&["huge", "anomaly"]);
-    folder.sml(&with(&SCORES, &["--layout", "nchw"])).refused(&["--layout", "--scores"]);
+    folder.sml(&with(&SCORES, &["--layout", "nchw"])).refused(&["--layout", "without --logits"]);
     folder.sml(&with(&LOGITS, &["--sweep", "depth=3"])).misused(&["depth=3", "dilation"]);
     folder
         .sml(&with(&LOGITS, &["--sweep", "width=3", "iterations=2"]))
