@@ -4,7 +4,9 @@ use std::fmt;
 
 use tch::{Device as TorchDevice, Tensor};
 
-use super::{AnomalyTensors, HostAnomalyMap, torch_error};
+#[cfg(feature = "cuda")]
+use super::HostAnomalyMap;
+use super::{AnomalyTensors, torch_error};
 use crate::{
     AnomalyMap, Capacity, ClassStatistics, Device, Engine, Error, Logits, LogitsShape, Params, Result, Size,
     StageTimings, Warning,
@@ -26,6 +28,7 @@ pub struct PostProcessor {
     /// Whether the first engine was built: the warnings of later ones are the same.
     warned: bool,
     /// The latest result of [`PostProcessor::submit_tensor`] that was not the engine's own.
+    #[cfg(feature = "cuda")]
     result: HostAnomalyMap,
 }
 
@@ -39,6 +42,7 @@ impl PostProcessor {
             profiled: false,
             show_warning: None,
             warned: false,
+            #[cfg(feature = "cuda")]
             result: HostAnomalyMap::default(),
         }
     }

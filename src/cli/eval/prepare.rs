@@ -82,7 +82,7 @@ impl EvaluateArgs {
         plan.options.insert("--layout".to_owned(), format!("{layout:?}").to_lowercase());
         let align_corners = self.align_corners.unwrap_or_default();
         let engines = self.engines(&inputs, &mut plan, align_corners, statistics)?;
-        Ok((inputs, plan, Scorer::Logits { engines, layout }))
+        Ok((inputs, plan, Scorer::Logits { engines: Box::new(engines), layout }))
     }
 
     #[cfg(not(feature = "torch"))]
@@ -108,7 +108,7 @@ impl EvaluateArgs {
             other => format!("{other:?}").to_lowercase(),
         });
         let engines = self.engines(&inputs, &mut plan, backbone.align_corners(), statistics)?;
-        Ok((inputs, plan, Scorer::Network { engines, backbone }))
+        Ok((inputs, plan, Scorer::Network { engines: Box::new(engines), backbone }))
     }
 
     /// The rows of the plan and the engines that make them.

@@ -17,10 +17,10 @@ pub(super) enum Scorer {
     /// Scores come as they are.
     Saved,
     /// Logits out of files.
-    Logits { engines: Engines, layout: LayoutArg },
+    Logits { engines: Box<Engines>, layout: LayoutArg },
     /// A network, and the engines on its device.
     #[cfg(feature = "torch")]
-    Network { engines: Engines, backbone: Box<dyn Backbone> },
+    Network { engines: Box<Engines>, backbone: Box<dyn Backbone> },
 }
 
 impl Scorer {
