@@ -52,6 +52,8 @@ pub mod dataset;
 #[cfg(feature = "torch")]
 pub mod demo;
 mod device;
+#[doc(hidden)]
+pub mod drawn_logits;
 mod engine;
 mod error;
 #[cfg(feature = "files")]

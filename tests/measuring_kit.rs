@@ -2,15 +2,12 @@
 //! README.md shows what was measured.
 #![allow(clippy::unwrap_used, reason = "clippy's exception covers test functions only")]
 
-#[path = "../benches/frame/scene.rs"]
-mod scene;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use sml::Size;
+use sml::{Size, drawn_logits};
 
 /// The table's program on a repository of its own, or on this one.
 fn results_table(repository: &Path, arguments: &[&str]) -> Output {
@@ -48,10 +45,11 @@ fn results_file(folder: &Path, name: &str, gpu: &str, results: &[Value]) -> Stri
 
 #[test]
 fn the_frame_is_the_one_that_its_twin_draws() {
-    assert_eq!(scene::digest(&scene::scene(1, 3, Size::new(16, 24))), scene::DIGEST);
+    let drawn = drawn_logits::scene(1, 3, Size::new(16, 24));
+    assert_eq!(drawn_logits::digest(&drawn), drawn_logits::DIGEST);
     let twin = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/frame.py");
     let twin = fs::read_to_string(twin).unwrap();
-    let digest = format!("DIGEST = 0x{:016X}", scene::DIGEST);
+    let digest = format!("DIGEST = 0x{:016X}", drawn_logits::DIGEST);
     assert!(
         twin.lines().any(|line| line == digest),
         "benches/peers/frame.py has another digest than {digest}"

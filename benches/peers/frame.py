@@ -1,4 +1,4 @@
-"""The drawn frame that every benchmark runs on: the Python twin of benches/frame/scene.rs.
+"""The drawn frame that every benchmark runs on: the Python twin of src/drawn_logits.rs.
 
 Both draw the same float32 numbers, bit for bit, so that peers and engine are timed and compared on identical
 inputs without exchanging files. Change one only together with the other, and `DIGEST` in both.
@@ -60,7 +60,7 @@ def scene(seed: int, height: int, width: int, classes: int = CLASSES) -> np.ndar
     return logits
 
 
-# `digest(scene(1, 16, 24, 3))`, the same number as in benches/frame/scene.rs.
+# `digest(scene(1, 16, 24, 3))`, the same number as in src/drawn_logits.rs.
 DIGEST = 0xB90AABE5E85A4607
 
 
@@ -73,6 +73,6 @@ def digest(numbers: np.ndarray) -> int:
 
 
 def check_twin() -> None:
-    """Ends the program where this file no longer draws what benches/frame/scene.rs draws."""
+    """Ends the program where this file no longer draws what src/drawn_logits.rs draws."""
     if digest(scene(1, 16, 24, 3)) != DIGEST:
-        raise SystemExit("error: benches/peers/frame.py draws another scene than benches/frame/scene.rs")
+        raise SystemExit("error: benches/peers/frame.py draws another scene than src/drawn_logits.rs")

@@ -152,10 +152,13 @@ impl From<LayoutArg> for Layout {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ElementTypeArg {
     /// IEEE 754 single precision
+    #[value(alias = "f32")]
     Float32,
     /// IEEE 754 half precision
+    #[value(alias = "f16")]
     Float16,
     /// The upper half of float32
+    #[value(alias = "bf16")]
     Bfloat16,
 }
 

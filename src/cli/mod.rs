@@ -3,6 +3,7 @@
 //! Results go to stdout or into files; everything meant for a person goes to stderr. Wrong usage exits with 2, a
 //! failure with 1, and a failure prints exactly one line that begins with `sml:`.
 
+mod bench;
 #[cfg(feature = "torch")]
 mod calibrate;
 mod completions;
@@ -57,6 +58,7 @@ enum Command {
     Stats(stats::Arguments),
     Dataset(Box<dataset::Arguments>),
     Eval(Box<eval::Arguments>),
+    Bench(Box<bench::Arguments>),
     #[cfg(feature = "torch")]
     Demo(demo::Arguments),
     Doctor(doctor::Arguments),
@@ -78,6 +80,7 @@ impl Command {
             Self::Stats(arguments) => arguments.run(),
             Self::Dataset(arguments) => arguments.run(),
             Self::Eval(arguments) => arguments.run(),
+            Self::Bench(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Demo(arguments) => arguments.run(),
             Self::Doctor(arguments) => arguments.run(),

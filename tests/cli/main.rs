@@ -10,6 +10,7 @@ mod arrays;
 mod bad_input;
 #[cfg(feature = "torch")]
 mod bad_network;
+mod bench;
 #[cfg(feature = "torch")]
 mod calibrate;
 #[cfg(feature = "torch")]

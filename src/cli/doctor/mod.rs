@@ -15,6 +15,7 @@ use crate::cli::stdout;
 use crate::{DeviceRequest, Error, Result};
 use facts::Facts;
 use report::Report;
+pub(super) use survey::processor;
 
 /// Check libtorch, GPU, compiler, caches, processor and threads, and say how to mend what is broken
 ///

@@ -41,9 +41,13 @@ impl Program {
 
 impl Processor {
     fn gather() -> Self {
-        let listing = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        Self { name: processor_name(&listing), instruction_sets: instruction_sets() }
+        Self { name: processor(), instruction_sets: instruction_sets() }
     }
+}
+
+/// The processor's name, where the system tells it.
+pub(in crate::cli) fn processor() -> Option<String> {
+    processor_name(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
 }
 
 /// The model's name in `/proc/cpuinfo`. 64-bit Arm lists numbers only, and none is found.

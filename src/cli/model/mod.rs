@@ -142,6 +142,23 @@ impl ModelArgs {
         })
     }
 
+    /// As [`load`](Self::load), where a deeplabv3plus without weights gets [formula
+    /// weights](DeepLabBackbone::with_formula_weights): for measurements, since its maps mean nothing.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_or_fill(&self) -> Result<Box<dyn Backbone>> {
+        match Network::of(&self.model)? {
+            network @ Network::DeepLab(depth) if self.weights.is_none() => {
+                self.check_options(&network)?;
+                let (config, device) = (self.deeplab(depth), choose_device(self.device)?);
+                eprintln!("weights by formula: the times are a trained network's, the maps mean nothing");
+                Ok(Box::new(DeepLabBackbone::with_formula_weights(&config, self.execution(), device)?))
+            }
+            _ => self.load(),
+        }
+    }
+
     /// Refuses options that say nothing about this network.
     fn check_options(&self, network: &Network) -> Result<()> {
         let named = matches!(network, Network::DabNet | Network::DeepLab(_));
