@@ -42,7 +42,7 @@ fn the_table_names_machine_shape_stages_and_bandwidth() {
     let at = rows.iter().position(|&first| first == "standardize").unwrap();
     assert_eq!(rows[at..at + 4], ["standardize", "suppress", "smooth", "all"]);
     let all = table.lines().find(|line| line.starts_with("all ")).unwrap();
-    assert!(all.ends_with("100.0 %"), "{all}");
+    assert!(all.ends_with("100.00 %"), "{all}");
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Report {
         let columns = ["p50", "p90", "p99", "max", "mean", "stddev"];
         let _ = write!(text, "\n{:<16}", format!("stage ({unit})"));
         columns.iter().for_each(|name| text += &format!("{name:>11}"));
-        text += "   share\n";
+        text += "    share\n";
         for Row { stage, latency_us: latency, .. } in &self.results {
             let Latency { p50, p90, p99, max, mean, stddev, .. } = latency;
             let _ =
@@ -125,7 +125,7 @@ impl Report {
             [p50, p90, p99, max, mean, stddev]
                 .iter()
                 .for_each(|time| text += &format!("{:>11.3}", **time / divisor));
-            let _ = writeln!(text, " {:>5.1} %", 100.0 * latency.mean / whole.mean);
+            let _ = writeln!(text, " {:>6.2} %", 100.0 * latency.mean / whole.mean);
         }
         self.add_bandwidth(&mut text);
         text
