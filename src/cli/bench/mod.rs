@@ -49,7 +49,7 @@ const NO_NETWORK: &str = "none";
             .visible_alias("backbone")
             .default_value(NO_NETWORK)
             .help("Measure whole frames with this network: demo, dabnet (with --weights), deeplabv3plus-resnet101 or \
-                   deeplabv3plus-resnet50 (weights by formula without --weights: times do not depend on them), or a \
+                   deeplabv3plus-resnet50 (weights by formula without --weights: the network takes as long), or a \
                    TorchScript FILE.pt; none measures the engine alone")),
         mut_arg("device", |arg| arg.help("Where to measure: auto, cpu or cuda:N"))
     )

@@ -152,7 +152,9 @@ impl ModelArgs {
             network @ Network::DeepLab(depth) if self.weights.is_none() => {
                 self.check_options(&network)?;
                 let (config, device) = (self.deeplab(depth), choose_device(self.device)?);
-                eprintln!("weights by formula: the times are a trained network's, the maps mean nothing");
+                eprintln!(
+                    "weights by formula: the network takes the time of a trained one, its maps mean nothing"
+                );
                 Ok(Box::new(DeepLabBackbone::with_formula_weights(&config, self.execution(), device)?))
             }
             _ => self.load(),
