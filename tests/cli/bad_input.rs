@@ -222,7 +222,7 @@ fn values_out_of_range_are_wrong_usage() {
         ("--smoothing", &["6,1,6", "7,0,6", "7,nan,6", "7,1,0", "7,1", "33,1,6", "off"]),
         ("--score", &["mps", "energy:0", "energy:-1", "energy:nan", "SML", ""]),
         ("--size", &["0x5", "5x0", "5", "5x", "5x6x7", "-5x5", "1e3x5", "5,6"]),
-        ("--dtype", &["float64", "int8", "f32"]),
+        ("--dtype", &["float64", "int8", "F32"]),
         ("--layout", &["chw", "NCHW"]),
         ("--align-corners", &["yes", "1"]),
         ("--missing", &["ignore"]),
