@@ -81,6 +81,18 @@ fn frames_are_the_parts_one_by_one() {
     }
 }
 
+#[test]
+fn a_warm_pipeline_has_its_engine_and_gives_the_same() {
+    let (mut warm, mut cold) = (pipeline(), pipeline());
+    let picture = Picture::new(Size::new(50, 61), 0, PixelFormat::Rgb8, 9);
+    assert!(warm.post_processor().engine().is_none());
+    warm.warm_up(picture.size).unwrap();
+    assert!(warm.post_processor().engine().is_some());
+    let want = owned(&cold.run(&picture.view()).unwrap());
+    assert_same(&owned(&warm.run(&picture.view()).unwrap()), &want, "after the warm-up");
+    assert!(warm.warm_up(Size::new(0, 8)).is_err());
+}
+
 /// What libtorch's own operations make of a picture: to a bit where the size stays. Where it changes, libtorch computes the
 /// positions in float32, which moves a pixel's weights by up to its position's rounding.
 #[test]

@@ -14,7 +14,9 @@ use tch::Device;
 use super::gpu_frames::GpuFrames;
 use super::host_frames::HostFrames;
 use super::{AnomalyTensors, Backbone, PostProcessor};
-use crate::{AnomalyMap, ClassStatistics, Params, PictureView, Result, StageTimings, Warning};
+use crate::{
+    AnomalyMap, ClassStatistics, Params, PictureView, PixelFormat, Result, Size, StageTimings, Warning,
+};
 
 /// Time that the parts of one frame took. On the CPU by the host's clock; on a GPU by its own, between marks in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -145,6 +147,21 @@ impl Pipeline {
     /// The post-processing.
     pub fn post_processor(&self) -> &PostProcessor {
         &self.post_processor
+    }
+
+    /// Makes a loop's first picture of this size as fast as the later ones: builds the engine, lets libtorch profile and compile
+    /// a TorchScript module and cuDNN try its algorithms, all on black pictures ([`Backbone::slow_passes`] of them, at least
+    /// one). Not worth its time before a single picture.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn warm_up(&mut self, size: Size) -> Result<()> {
+        let black = vec![0; 3 * size.pixels()];
+        let picture = PictureView::new(&black, size, 3 * size.width, PixelFormat::Rgb8)?;
+        for _ in 0..self.backbone.slow_passes().max(1) {
+            self.run(&picture)?;
+        }
+        Ok(())
     }
 
     /// The anomaly map of a picture, of the picture's size, in host memory of the pipeline's, until the next call. Waits for it.
