@@ -61,6 +61,9 @@ pub mod evaluation;
 #[cfg(feature = "files")]
 pub mod files;
 mod instruction_set;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod latency;
 #[cfg(any(feature = "torch", feature = "cuda"))]
 mod loaded_library;
 mod logits;
