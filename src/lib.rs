@@ -14,6 +14,7 @@
 //! * [`ClassStatistics`] are measured with a [`StatisticsAccumulator`], stored as JSON, merged and imported.
 //! * [`reference`](mod@reference) is the method in float64, written literally: the oracle of every backend.
 //! * [`metrics`] evaluates scores, `render` draws them, `files` reads and writes arrays and pictures.
+//! * [`obstacles`] finds and follows the objects in anomaly maps; a [`TemporalSmoother`] steadies these before.
 //! * `torch` holds backbones on libtorch and takes its tensors as logits without a copy.
 //! * `cuda` finds the NVIDIA driver, its GPUs and the run-time compiler.
 //!
@@ -44,6 +45,7 @@ mod capacity;
 pub mod cityscapes;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod connected_components;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -65,6 +67,7 @@ mod instruction_set;
 mod loaded_library;
 mod logits;
 pub mod metrics;
+pub mod obstacles;
 mod operating_points;
 mod params;
 mod preprocessing;
@@ -74,6 +77,7 @@ pub mod reference;
 pub mod render;
 mod resampling;
 mod statistics;
+mod temporal_smoothing;
 #[cfg(feature = "torch")]
 pub mod torch;
 
@@ -95,3 +99,4 @@ pub use params::{
 pub use preprocessing::{ChannelOrder, PictureView, PixelFormat, Preprocessing};
 pub use provenance::Provenance;
 pub use statistics::{ClassMoments, ClassStatistics};
+pub use temporal_smoothing::{PictureChange, TemporalSmoother, TemporalSmoothing};
