@@ -13,7 +13,8 @@
 //!   [`Capacity`], and allocates nothing afterwards.
 //! * [`ClassStatistics`] are measured with a [`StatisticsAccumulator`], stored as JSON, merged and imported.
 //! * [`reference`](mod@reference) is the method in float64, written literally: the oracle of every backend.
-//! * [`metrics`] evaluates scores, `render` draws them, `files` reads and writes arrays and pictures.
+//! * [`metrics`] evaluates scores, `render` draws them, `files` reads and writes arrays and pictures, `video` frames.
+//! * [`obstacles`] finds and follows the objects in anomaly maps; a [`TemporalSmoother`] steadies these before.
 //! * `torch` holds backbones on libtorch and takes its tensors as logits without a copy.
 //! * `cuda` finds the NVIDIA driver, its GPUs and the run-time compiler.
 //!
@@ -44,6 +45,7 @@ mod capacity;
 pub mod cityscapes;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod connected_components;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -68,6 +70,7 @@ pub mod latency;
 mod loaded_library;
 mod logits;
 pub mod metrics;
+pub mod obstacles;
 mod operating_points;
 mod params;
 mod preprocessing;
@@ -77,8 +80,11 @@ pub mod reference;
 pub mod render;
 mod resampling;
 mod statistics;
+mod temporal_smoothing;
 #[cfg(feature = "torch")]
 pub mod torch;
+#[cfg(feature = "files")]
+pub mod video;
 
 pub use accumulate::{MomentAccumulator, StatisticsAccumulator};
 pub use anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};
@@ -98,3 +104,4 @@ pub use params::{
 pub use preprocessing::{ChannelOrder, PictureView, PixelFormat, Preprocessing};
 pub use provenance::Provenance;
 pub use statistics::{ClassMoments, ClassStatistics};
+pub use temporal_smoothing::{PictureChange, TemporalSmoother, TemporalSmoothing};

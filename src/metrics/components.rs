@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ranking::{NORMAL, UNEXPECTED, check};
 use super::sum::Sum;
+use crate::connected_components::{Components, Connectivity, Run, overlaps};
 use crate::{Error, Result, Size};
 
 /// What the metrics are called in an error.
@@ -117,7 +118,7 @@ impl ComponentScores {
     /// [`PixelScores::add`](super::PixelScores::add).
     ///
     /// # Errors
-    /// [`Error::Shape`] when the lengths differ or are not those of `size`; [`Error::UndefinedMetric`] when labelled
+    /// [`Error::Shape`] when the lengths differ, are not those of `size` or exceed 2^32 - 1; [`Error::UndefinedMetric`] when labelled
     /// scores are NaN. After an error nothing of this image has been added.
     pub fn add(&mut self, scores: &[f32], labels: &[u8], size: Size) -> Result<()> {
         check(scores, labels)?;
@@ -128,19 +129,26 @@ impl ComponentScores {
                 expected: format!("that of {size}"),
             });
         }
+        if u32::try_from(labels.len()).is_err() {
+            return Err(Error::Shape {
+                what: "number of pixels",
+                given: labels.len().to_string(),
+                expected: "at most 2^32 - 1 in one image".to_owned(),
+            });
+        }
         if labels.is_empty() {
             return Ok(());
         }
-        let labelled = Components::find(size.width, labels.iter().map(|&label| label == UNEXPECTED));
+        let labelled = MaskComponents::find(size.width, labels.iter().map(|&label| label == UNEXPECTED));
         let reaches = |(&score, &label): (&f32, &u8)| {
             score >= self.threshold && (label == NORMAL || label == UNEXPECTED)
         };
-        let predicted = Components::find(size.width, scores.iter().zip(labels).map(reaches));
+        let predicted = MaskComponents::find(size.width, scores.iter().zip(labels).map(reaches));
         self.compare(&labelled, &predicted, labels.len() as u64);
         Ok(())
     }
 
-    fn compare(&mut self, labelled: &Components, predicted: &Components, pixels: u64) {
+    fn compare(&mut self, labelled: &MaskComponents, predicted: &MaskComponents, pixels: u64) {
         let counts = |component: usize| labelled.sizes[component] >= self.sizes.labelled;
         let unlabelled = pixels - labelled.sizes.iter().sum::<u64>();
         // Pixels of predicted components that take part: all but those on labelled components that are too small. The
@@ -150,7 +158,8 @@ impl ComponentScores {
         let mut covered = vec![0; sizes.len()];
         let mut found = vec![0; labelled.sizes.len()];
         let mut touching = Vec::new();
-        labelled.overlap(predicted, |component, prediction, length| {
+        overlaps(&labelled.runs, &predicted.runs, |component, prediction, length| {
+            let length = u64::from(length);
             if predicted.sizes[prediction] < self.sizes.predicted {
                 return;
             }
@@ -237,67 +246,22 @@ fn ratios(shares: &[Share]) -> Vec<f64> {
     ratios
 }
 
-/// Pixels of a row from `start` to before `end` that belong together.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    /// Indices into the image, row by row.
-    start: usize,
-    end: usize,
-    component: usize,
-}
-
-/// The 8-connected components of a mask, as runs of pixels from the first row to the last.
-struct Components {
+/// The 8-connected components of a mask.
+struct MaskComponents {
     runs: Vec<Run>,
     /// Pixels of each component.
     sizes: Vec<u64>,
 }
 
-impl Components {
+impl MaskComponents {
     /// `mask` gives a pixel after the other, `width` to a row.
     fn find(width: usize, mask: impl Iterator<Item = bool>) -> Self {
         let mut runs = runs(width, mask);
-        let mut groups = Groups { parents: (0..runs.len()).collect() };
-        // The runs of the row above that are not wholly to the left of the current run's reach.
-        let mut above = 0;
-        for index in 0..runs.len() {
-            let Run { start, end, .. } = runs[index];
-            let row = start / width;
-            // One column to either side, so that corners connect; shifted to the row above.
-            let (first, behind) = (start.max(row * width + 1) - 1, end.min((row + 1) * width - 1) + 1);
-            while runs[above].end + width <= first {
-                above += 1;
-            }
-            let mut other = above;
-            while runs[other].start + width < behind && other < index {
-                groups.join(index, other);
-                other += 1;
-            }
-        }
-        let (mut names, mut sizes) = (vec![usize::MAX; runs.len()], Vec::new());
-        for (index, run) in runs.iter_mut().enumerate() {
-            let root = groups.root(index);
-            if names[root] == usize::MAX {
-                names[root] = sizes.len();
-                sizes.push(0);
-            }
-            run.component = names[root];
-            sizes[run.component] += (run.end - run.start) as u64;
+        let mut sizes = vec![0; Components::default().label(&mut runs, width, Connectivity::Eight)];
+        for run in &runs {
+            sizes[run.component as usize] += u64::from(run.pixels());
         }
         Self { runs, sizes }
-    }
-
-    /// Calls `each` for every stretch of pixels that two components share: component here, component there, pixels.
-    fn overlap(&self, other: &Self, mut each: impl FnMut(usize, usize, u64)) {
-        let mut behind = other.runs.iter().peekable();
-        for run in &self.runs {
-            while behind.next_if(|that| that.end <= run.start).is_some() {}
-            let mut those = behind.clone();
-            while let Some(that) = those.next_if(|that| that.start < run.end) {
-                let shared = run.end.min(that.end) - run.start.max(that.start);
-                each(run.component, that.component, shared as u64);
-            }
-        }
     }
 }
 
@@ -306,33 +270,13 @@ fn runs(width: usize, mask: impl Iterator<Item = bool>) -> Vec<Run> {
     let mut inside = false;
     for (index, set) in mask.enumerate() {
         if set {
+            let start = index as u32;
             match runs.last_mut() {
-                Some(run) if inside && index % width != 0 => run.end = index + 1,
-                _ => runs.push(Run { start: index, end: index + 1, component: 0 }),
+                Some(run) if inside && index % width != 0 => run.end = start + 1,
+                _ => runs.push(Run { start, end: start + 1, component: 0 }),
             }
         }
         inside = set;
     }
     runs
-}
-
-/// Disjoint sets of runs.
-struct Groups {
-    parents: Vec<usize>,
-}
-
-impl Groups {
-    fn root(&mut self, mut member: usize) -> usize {
-        while self.parents[member] != member {
-            // Every other member on the way is tied to its grandparent, which keeps ways short.
-            self.parents[member] = self.parents[self.parents[member]];
-            member = self.parents[member];
-        }
-        member
-    }
-
-    fn join(&mut self, one: usize, other: usize) {
-        let (one, other) = (self.root(one), self.root(other));
-        self.parents[one.max(other)] = one.min(other);
-    }
 }

@@ -252,7 +252,7 @@ fn all_keys(ranked: &impl Ranked, most: usize) -> Option<Vec<u32>> {
 }
 
 /// JSON has no infinity.
-pub(super) mod json_number {
+pub(crate) mod json_number {
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[derive(Deserialize)]

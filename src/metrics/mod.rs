@@ -22,6 +22,7 @@ mod sum;
 pub use bounds::{BoundedMetrics, MetricBounds};
 pub use classes::ClassRanking;
 pub use components::{ComponentMetrics, ComponentScores, ComponentSizes};
+pub(crate) use curve::json_number;
 pub use curve::{CurvePoint, ThresholdAt, ThresholdRow};
 pub use histogram::{ScoreHistogram, ScoreHistograms};
 pub use ranking::{AnomalyMetrics, NORMAL, PixelScores, UNEXPECTED};
