@@ -67,6 +67,10 @@ impl FrameForm {
         }
     }
 
+    pub(super) fn is_picture(self) -> bool {
+        matches!(self, Self::Picture { .. })
+    }
+
     /// # Errors
     /// [`Error::Shape`] for a form that no frame has, or more than one image.
     pub(super) fn check(self) -> Result<()> {

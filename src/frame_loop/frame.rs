@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ndarray::{ArrayView1, ArrayView2, Axis};
+use ndarray::ArrayView2;
 
 use super::form::FrameInput;
+use super::memory::map;
 use super::options::FrameStamp;
 use super::queues::{Output, Queues};
 use super::telemetry::FrameTelemetry;
+use crate::obstacles::Obstacle;
 use crate::{PictureView, Size};
 
 /// The result of one frame. It lies in memory of the loop's, which the loop gets back when this is dropped: hold no more of them than
@@ -56,8 +58,17 @@ impl AnomalyFrame {
         self.output.as_ref().map_or(0, |output| output.result.non_finite())
     }
 
+    /// The obstacles, the highest score first, with [`FrameLoopOptions::obstacles`](super::FrameLoopOptions::obstacles); none
+    /// without.
+    pub fn obstacles(&self) -> &[Obstacle] {
+        self.output.as_ref().map_or(&[], |output| &output.obstacles)
+    }
+
     /// The picture, with [`FrameLoopOptions::keep_picture`](super::FrameLoopOptions::keep_picture); `None` without.
     pub fn picture(&self) -> Option<PictureView<'_>> {
+        if !self.queues.options.keep_picture {
+            return None;
+        }
         let bytes = self.output.as_ref()?.picture.as_ref()?.as_bytes();
         match self.queues.form.view(bytes) {
             Ok(FrameInput::Picture(picture)) => Some(picture),
@@ -91,10 +102,4 @@ impl fmt::Debug for AnomalyFrame {
             .field("size", &self.size)
             .finish_non_exhaustive()
     }
-}
-
-/// Rows and columns over a block that was allocated for just as many; were it not, one row of what there is.
-fn map<T>(elements: &[T], size: Size) -> ArrayView2<'_, T> {
-    ArrayView2::from_shape((size.height, size.width), elements)
-        .unwrap_or_else(|_| ArrayView1::from(elements).insert_axis(Axis(0)))
 }

@@ -1,5 +1,7 @@
 //! Blocks of host memory that frames and results lie in, allocated once.
 
+use ndarray::{ArrayView1, ArrayView2, Axis};
+
 use crate::{AnomalyMapMut, Error, Result, ScoreMut, Size};
 
 /// A block of host memory whose first byte is aligned for every element type, zeroed when it is allocated.
@@ -50,6 +52,11 @@ impl ResultMemory {
         bytemuck::cast_slice(&self.block.as_bytes()[COUNT..][..self.size.pixels() * size_of::<f32>()])
     }
 
+    pub fn score_mut(&mut self) -> &mut [f32] {
+        let scores = self.size.pixels() * size_of::<f32>();
+        bytemuck::cast_slice_mut(&mut self.block.as_bytes_mut()[COUNT..][..scores])
+    }
+
     pub fn prediction(&self) -> &[u8] {
         &self.block.as_bytes()[COUNT + self.size.pixels() * size_of::<f32>()..]
     }
@@ -69,4 +76,10 @@ impl ResultMemory {
             non_finite: bytemuck::cast_slice_mut(count),
         }
     }
+}
+
+/// Rows and columns over a block that was allocated for just as many; were it not, one row of what there is.
+pub(super) fn map<T>(elements: &[T], size: Size) -> ArrayView2<'_, T> {
+    ArrayView2::from_shape((size.height, size.width), elements)
+        .unwrap_or_else(|_| ArrayView1::from(elements).insert_axis(Axis(0)))
 }

@@ -1,7 +1,7 @@
 //! Frames one after the other, on time, for as long as it takes: a bounded pipeline around a network or an engine.
 //!
-//! A [`FrameLoop`] has a thread of its own that runs network and engine, while the source's thread copies the next frame in and the
-//! consumer's thread uses the last result. Its two ends are a [`Submitter`] and a [`Receiver`].
+//! A [`FrameLoop`] has a thread of its own that runs network and engine, while the source's thread copies the next frame in, a second one
+//! finds obstacles in the last result, where that is asked for, and the consumer's thread uses the one before. Its two ends are a [`Submitter`] and a [`Receiver`].
 //!
 //! * **Bounded.** So many frames may wait ([`FrameLoopOptions::queue`]), so many results ([`FrameLoopOptions::results`]). What happens
 //!   to a frame that comes too soon is a [`Policy`]. All memory is allocated when the loop is built; afterwards a frame
@@ -43,6 +43,7 @@
 //! # Ok::<(), sml::Error>(())
 //! ```
 
+mod after;
 mod form;
 mod frame;
 mod memory;
@@ -58,7 +59,6 @@ mod work;
 mod worker;
 
 use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 
 pub use form::{FrameForm, FrameInput};
@@ -71,6 +71,7 @@ pub use telemetry::{FramePart, FrameTelemetry, Latencies, WorkTimings};
 pub use work::FrameWork;
 
 use crate::{ElementType, Engine, Error, Layout, LogitsShape, Result, Size};
+use after::After;
 use queues::Queues;
 use work::{AtOnce, EngineWork, Lanes};
 
@@ -139,19 +140,22 @@ impl FrameLoop {
         options.check()?;
         form.check()?;
         LogitsShape::new(1, 1, size.height, size.width)?;
-        if options.keep_picture && !matches!(form, FrameForm::Picture { .. }) {
+        if options.keep_picture && !form.is_picture() {
             let (given, expected) =
                 ("true".to_owned(), "false for a loop of logits: they come without pictures");
             return Err(Error::InvalidParameter { field: "keep_picture", given, expected });
         }
+        let after = After::new(form, size, &options)?;
+        let second = options.has_second_thread();
         let queues = Arc::new(Queues::new(form, size, options, &*lanes)?);
         let (sender, prepared) = mpsc::sync_channel(1);
+        let mut receiver = Receiver::new(Arc::clone(&queues));
         let shared = Arc::clone(&queues);
-        let worker = thread::Builder::new()
-            .name("sml frames".to_owned())
-            .spawn(move || worker::run(&shared, lanes, &sender))
-            .map_err(|error| Error::LoopEnded { reason: format!("no thread could be started: {error}") })?;
-        let receiver = Receiver::new(Arc::clone(&queues), vec![worker]);
+        receiver.spawn("sml frames", move || worker::run(&shared, lanes, &sender))?;
+        if second {
+            let shared = Arc::clone(&queues);
+            receiver.spawn("sml after", move || after::run(&shared, after))?;
+        }
         // The sender is gone without a word only where the thread is.
         prepared
             .recv()

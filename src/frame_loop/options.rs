@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::obstacles::ObstacleParams;
+use crate::{Error, Result, TemporalSmoothing};
 
 /// What happens to a frame that comes while as many as may are waiting already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -82,11 +83,25 @@ pub struct FrameLoopOptions {
     pub deadline: Option<Duration>,
     /// Whether a result comes with its picture. Costs memory for a picture a result and no time.
     pub keep_picture: bool,
+    /// Find obstacles in every result, after it was smoothed over time. They are found on a second thread of the loop's, while the next
+    /// frame is worked on.
+    pub obstacles: Option<ObstacleParams>,
+    /// Smooth the scores over time, starting anew where the picture changes much. The same thread does it. A loop of logits
+    /// has no pictures, and smooths always.
+    pub temporal_smoothing: Option<TemporalSmoothing>,
 }
 
 impl Default for FrameLoopOptions {
     fn default() -> Self {
-        Self { policy: Policy::Block, queue: 2, results: 2, deadline: None, keep_picture: false }
+        Self {
+            policy: Policy::Block,
+            queue: 2,
+            results: 2,
+            deadline: None,
+            keep_picture: false,
+            obstacles: None,
+            temporal_smoothing: None,
+        }
     }
 }
 
@@ -104,7 +119,13 @@ impl FrameLoopOptions {
             let given = "0".to_owned();
             return Err(Error::InvalidParameter { field: "deadline", given, expected: "a time above 0" });
         }
-        Ok(())
+        self.obstacles.as_ref().map_or(Ok(()), ObstacleParams::validate)?;
+        self.temporal_smoothing.as_ref().map_or(Ok(()), TemporalSmoothing::validate)
+    }
+
+    /// Whether something is done with a result after the worker made it.
+    pub(super) fn has_second_thread(&self) -> bool {
+        self.obstacles.is_some() || self.temporal_smoothing.is_some()
     }
 }
 

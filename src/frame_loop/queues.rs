@@ -17,7 +17,11 @@ use super::summary::LoopSummary;
 use super::telemetry::{FrameTelemetry, Latencies};
 use super::work::Lanes;
 use super::{FrameForm, FrameLoopOptions};
+use crate::obstacles::Obstacle;
 use crate::{Error, Result, Size};
+
+/// Obstacles of a frame for which there is room from the beginning.
+const USUAL_OBSTACLES: usize = 256;
 
 /// Memory of a frame that was submitted, with what is known of it.
 pub(crate) struct Input {
@@ -32,28 +36,25 @@ pub(crate) struct Input {
 /// Memory of a result, with what is known of it.
 pub(crate) struct Output {
     pub result: ResultMemory,
+    /// Where it is delivered too, or needed to smooth over time.
     pub picture: Option<HostMemory>,
+    pub obstacles: Vec<Obstacle>,
     pub stamp: FrameStamp,
+    /// When `submit` was called.
+    pub submitted: Instant,
     pub telemetry: FrameTelemetry,
     pub missed_deadline: bool,
-}
-
-/// What the worker gets.
-pub(super) enum Next {
-    Frame(Input, Output),
-    /// No frame waits.
-    Nothing,
-    /// None will come any more.
-    End,
 }
 
 pub(super) struct Queues {
     pub form: FrameForm,
     pub options: FrameLoopOptions,
     state: Mutex<State>,
-    /// The submitter waits for room, the worker for a frame and memory for its result, the receiver for a result.
+    /// The submitter waits for room, the worker for a frame and memory for its result, the second thread for what the worker made, the
+    /// receiver for a result.
     room: Condvar,
     work: Condvar,
+    made: Condvar,
     results: Condvar,
 }
 
@@ -61,10 +62,14 @@ struct State {
     free_inputs: Vec<Input>,
     waiting: VecDeque<Input>,
     free_outputs: Vec<Output>,
+    /// For the second thread, where there is one.
+    made: VecDeque<Output>,
     ready: VecDeque<Output>,
     /// No more frames are taken.
     closed: bool,
-    /// No more results are made.
+    /// The worker makes no more results.
+    worked_off: bool,
+    /// No more results become ready.
     ended: bool,
     /// Why, if the loop failed: for the one who finishes it, and as text for those who still submit.
     failure: Option<Error>,
@@ -79,7 +84,9 @@ impl Queues {
         let depth = lanes.depth();
         // One is being filled meanwhile.
         let inputs = options.queue + depth + 1;
-        let outputs = options.results + depth;
+        let outputs = options.results + depth + usize::from(options.has_second_thread());
+        let with_picture =
+            options.keep_picture || (options.temporal_smoothing.is_some() && form.is_picture());
         let input = |_| {
             let memory = lanes.memory(form.bytes())?;
             let (stamp, copied) = Default::default();
@@ -87,16 +94,20 @@ impl Queues {
         };
         let output = |_| {
             let result = ResultMemory { block: lanes.memory(ResultMemory::bytes(size))?, size };
-            let picture = options.keep_picture.then(|| lanes.memory(form.bytes())).transpose()?;
-            let (stamp, telemetry) = Default::default();
-            Ok(Output { result, picture, stamp, telemetry, missed_deadline: false })
+            let picture = with_picture.then(|| lanes.memory(form.bytes())).transpose()?;
+            let obstacles = Vec::with_capacity(options.obstacles.as_ref().map_or(0, |_| USUAL_OBSTACLES));
+            let (stamp, telemetry, missed_deadline) = Default::default();
+            let submitted = Instant::now();
+            Ok(Output { result, picture, obstacles, stamp, submitted, telemetry, missed_deadline })
         };
         let state = State {
             free_inputs: (0..inputs).map(input).collect::<Result<_>>()?,
             waiting: VecDeque::with_capacity(options.queue),
             free_outputs: (0..outputs).map(output).collect::<Result<_>>()?,
+            made: VecDeque::with_capacity(outputs),
             ready: VecDeque::with_capacity(outputs),
             closed: false,
+            worked_off: false,
             ended: false,
             failure: None,
             reason: None,
@@ -108,8 +119,8 @@ impl Queues {
                 latencies: Latencies::new()?,
             },
         };
-        let (room, work, results) = Default::default();
-        Ok(Self { form, options, state: Mutex::new(state), room, work, results })
+        let (room, work, made, results) = Default::default();
+        Ok(Self { form, options, state: Mutex::new(state), room, work, made, results })
     }
 
     /// A lock that a panicking consumer left poisoned guards nothing half-done: every change below is whole.
@@ -180,12 +191,13 @@ impl Queues {
         Ok(Submission::DroppedOldest(stamp))
     }
 
-    /// The frame that has waited longest, with memory for its result. Waits for both, or returns at once.
-    pub fn next(&self, patient: bool) -> Next {
+    /// The frame that has waited longest, with memory for its result. Waits for both: then `None` says that none will come any
+    /// more. Or returns at once.
+    pub fn next(&self, patient: bool) -> Option<(Input, Output)> {
         let mut state = self.lock();
         loop {
             if state.ended || (state.closed && state.waiting.is_empty()) {
-                return Next::End;
+                return None;
             }
             if !state.waiting.is_empty()
                 && let Some(output) = state.free_outputs.pop()
@@ -193,10 +205,10 @@ impl Queues {
             {
                 drop(state);
                 self.room.notify_one();
-                return Next::Frame(input, output);
+                return Some((input, output));
             }
             if !patient {
-                return Next::Nothing;
+                return None;
             }
             state = self.wait(&self.work, state);
         }
@@ -208,11 +220,40 @@ impl Queues {
         self.room.notify_one();
     }
 
+    /// Lets the second thread have a result, or the receiver where there is none.
+    pub fn pass_on(&self, output: Output) {
+        if !self.options.has_second_thread() {
+            return self.deliver(output);
+        }
+        let mut state = self.lock();
+        if state.ended {
+            state.drop_result(output);
+        } else {
+            state.made.push_back(output);
+        }
+        drop(state);
+        self.made.notify_one();
+    }
+
+    /// What the worker made, for the second thread; waits for it. `None` when nothing will come any more.
+    pub fn next_made(&self) -> Option<Output> {
+        let mut state = self.lock();
+        loop {
+            if let Some(output) = state.made.pop_front() {
+                return Some(output);
+            }
+            if state.worked_off || state.ended {
+                return None;
+            }
+            state = self.wait(&self.made, state);
+        }
+    }
+
     /// Lets the receiver have a result.
-    pub fn deliver(&self, mut output: Output, submitted: Instant) {
+    pub fn deliver(&self, mut output: Output) {
         let mut state = self.lock();
         let telemetry = &mut output.telemetry;
-        telemetry.total = submitted.elapsed();
+        telemetry.total = output.submitted.elapsed();
         let missed = self.options.deadline.is_some_and(|deadline| telemetry.total > deadline);
         state.summary.missed_deadlines += u64::from(missed);
         state.summary.latencies.record(telemetry);
@@ -220,8 +261,7 @@ impl Queues {
         let (id, telemetry) = (output.stamp.id, *telemetry);
         if state.ended {
             // Nobody waits for it any more.
-            state.summary.dropped += 1;
-            state.free_outputs.push(output);
+            state.drop_result(output);
         } else {
             state.ready.push_back(output);
         }
@@ -272,30 +312,37 @@ impl Queues {
         self.wake_all();
     }
 
-    /// Takes no more frames, and drops those that wait and results that nobody took.
+    /// Takes no more frames, and drops those that wait and results that nobody took. What is being worked on goes the same way.
     pub fn give_up(&self) {
         let mut state = self.lock();
-        state.closed = true;
         state.drop_waiting();
         while let Some(output) = state.ready.pop_front() {
-            state.summary.dropped += 1;
-            state.free_outputs.push(output);
+            state.drop_result(output);
         }
-        // What is under way yet goes the same way.
-        state.ended = true;
+        state.end();
         drop(state);
         self.wake_all();
     }
 
-    /// The worker's last word: nothing more will come. `lost` are frames that were being worked on.
+    /// The worker's last word. `lost` are frames that it was working on.
+    pub fn worked_off(&self, failure: Option<Error>, lost: u64) {
+        let mut state = self.lock();
+        state.drop_waiting();
+        state.fail(failure, lost);
+        state.worked_off = true;
+        if !self.options.has_second_thread() {
+            state.end();
+        }
+        drop(state);
+        self.wake_all();
+    }
+
+    /// The second thread's last word: nothing more becomes ready. `lost` is a frame that it was working on.
     pub fn end(&self, failure: Option<Error>, lost: u64) {
         let mut state = self.lock();
-        state.closed = true;
-        state.ended = true;
         state.drop_waiting();
-        state.summary.dropped += lost;
-        state.reason = failure.as_ref().map(Error::to_string);
-        state.failure = failure;
+        state.fail(failure, lost);
+        state.end();
         drop(state);
         self.wake_all();
     }
@@ -310,7 +357,7 @@ impl Queues {
     }
 
     fn wake_all(&self) {
-        for condition in [&self.room, &self.work, &self.results] {
+        for condition in [&self.room, &self.work, &self.made, &self.results] {
             condition.notify_all();
         }
     }
@@ -336,7 +383,29 @@ impl State {
         Some(Error::LoopEnded { reason })
     }
 
+    /// Keeps the first failure of a loop.
+    fn fail(&mut self, failure: Option<Error>, lost: u64) {
+        self.summary.dropped += lost;
+        if let (Some(failure), None) = (failure, &self.reason) {
+            self.reason = Some(failure.to_string());
+            self.failure = Some(failure);
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        while let Some(output) = self.made.pop_front() {
+            self.drop_result(output);
+        }
+    }
+
+    fn drop_result(&mut self, output: Output) {
+        self.summary.dropped += 1;
+        self.free_outputs.push(output);
+    }
+
     fn drop_waiting(&mut self) {
+        self.closed = true;
         while let Some(input) = self.waiting.pop_front() {
             self.summary.dropped += 1;
             self.free_inputs.push(input);

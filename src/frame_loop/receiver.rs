@@ -1,7 +1,7 @@
 //! The end of a loop where results come out, and the loop's threads are joined.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::frame::AnomalyFrame;
@@ -31,8 +31,19 @@ pub enum Received {
 }
 
 impl Receiver {
-    pub(super) fn new(queues: Arc<Queues>, threads: Vec<JoinHandle<()>>) -> Self {
-        Self { queues, threads }
+    pub(super) fn new(queues: Arc<Queues>) -> Self {
+        Self { queues, threads: Vec::with_capacity(2) }
+    }
+
+    /// Starts a thread of the loop, which is joined with it.
+    ///
+    /// # Errors
+    /// [`Error::LoopEnded`] where the system starts no thread.
+    pub(super) fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+        let spawned = Builder::new().name(name.to_owned()).spawn(run);
+        let refused = |error| Error::LoopEnded { reason: format!("no thread could be started: {error}") };
+        self.threads.push(spawned.map_err(refused)?);
+        Ok(())
     }
 
     /// The next result; waits for it. `None` when there will be none any more: the submitter was closed or dropped, and

@@ -10,7 +10,7 @@ use std::sync::mpsc::SyncSender;
 
 use tracing::{debug_span, error};
 
-use super::queues::{Next, Queues};
+use super::queues::Queues;
 use super::telemetry::FrameTelemetry;
 use super::work::{Job, Lanes};
 use crate::{Error, Result};
@@ -22,7 +22,7 @@ pub(super) fn run(queues: &Arc<Queues>, mut lanes: Box<dyn Lanes>, prepared: &Sy
     // Whoever builds the loop waits for this.
     let told = prepared.send(preparation);
     if failed || told.is_err() {
-        return queues.end(None, 0);
+        return queues.worked_off(None, 0);
     }
     let mut worker = Worker { queues, lanes, under_way: 0 };
     let ended = worker.work_off();
@@ -32,7 +32,7 @@ pub(super) fn run(queues: &Arc<Queues>, mut lanes: Box<dyn Lanes>, prepared: &Sy
     let lost = worker.under_way;
     // What the device still does with frames and results is over before anyone may free them.
     drop(worker);
-    queues.end(ended.err(), lost);
+    queues.worked_off(ended.err(), lost);
 }
 
 struct Worker<'a> {
@@ -46,24 +46,15 @@ impl Worker<'_> {
     fn work_off(&mut self) -> Result<()> {
         let depth = self.lanes.depth() as u64;
         loop {
-            let mut end = false;
-            while self.under_way < depth {
-                match self.queues.next(self.under_way == 0) {
-                    Next::Frame(input, output) => {
-                        self.under_way += 1;
-                        self.start(Job { input, output, timings: Default::default() })?;
-                    }
-                    Next::Nothing => break,
-                    Next::End => {
-                        end = true;
-                        break;
-                    }
-                }
+            while self.under_way < depth
+                && let Some((input, output)) = self.queues.next(self.under_way == 0)
+            {
+                self.under_way += 1;
+                self.start(Job { input, output, timings: Default::default() })?;
             }
             match contained(|| self.lanes.finish())? {
-                Some(job) => self.deliver(job),
-                None if end => return Ok(()),
-                None => {}
+                Some(job) => self.pass_on(job),
+                None => return Ok(()),
             }
         }
     }
@@ -79,7 +70,7 @@ impl Worker<'_> {
         contained(|| self.lanes.start(job))
     }
 
-    fn deliver(&mut self, job: Job) {
+    fn pass_on(&mut self, job: Job) {
         let Job { mut input, mut output, timings } = job;
         let telemetry = &mut output.telemetry;
         telemetry.upload = input.copied + timings.upload;
@@ -91,10 +82,10 @@ impl Worker<'_> {
         if let Some(picture) = &mut output.picture {
             std::mem::swap(picture, &mut input.memory);
         }
-        let submitted = input.submitted;
+        output.submitted = input.submitted;
         self.queues.release_input(input);
         self.under_way -= 1;
-        self.queues.deliver(output, submitted);
+        self.queues.pass_on(output);
     }
 }
 
