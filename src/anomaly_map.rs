@@ -4,6 +4,8 @@ use half::f16;
 use ndarray::ArrayView3;
 
 use crate::Size;
+#[cfg(all(feature = "torch", feature = "cuda"))]
+use crate::{Error, Result};
 
 /// Memory for anomaly scores, N x H x W.
 #[derive(Debug)]
@@ -45,4 +47,30 @@ pub struct AnomalyMap<'a> {
     pub prediction: ArrayView3<'a, u8>,
     /// Pixels of each image with a logit that is not finite, N.
     pub non_finite: &'a [u64],
+}
+
+#[cfg(all(feature = "torch", feature = "cuda"))]
+impl AnomalyMap<'_> {
+    /// Copies the result of one batch.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for memory of another length, or for scores in float16.
+    pub(crate) fn copy_to(&self, result: AnomalyMapMut<'_>) -> Result<()> {
+        let AnomalyMapMut { score, prediction, non_finite, .. } = result;
+        let lengths = (score.len(), prediction.len(), non_finite.len());
+        let fits = lengths == (self.score.len(), self.prediction.len(), self.non_finite.len());
+        match (score, self.score.as_slice(), self.prediction.as_slice()) {
+            (ScoreMut::F32(score), Some(scores), Some(predictions)) if fits => {
+                score.copy_from_slice(scores);
+                prediction.copy_from_slice(predictions);
+                non_finite.copy_from_slice(self.non_finite);
+                Ok(())
+            }
+            _ => Err(Error::Shape {
+                what: "memory of the result",
+                given: format!("{} scores, {} predictions, {} counts", lengths.0, lengths.1, lengths.2),
+                expected: format!("{} scores in float32 and as many predictions", self.score.len()),
+            }),
+        }
+    }
 }

@@ -143,6 +143,22 @@ pub enum Error {
         failure: String,
     },
 
+    /// A frame loop takes no more frames.
+    #[error(
+        "the frame loop has ended ({reason}): finish it to learn what became of its frames, and build a new one"
+    )]
+    LoopEnded {
+        /// Why.
+        reason: String,
+    },
+
+    /// The work on a frame panicked, which ended its loop.
+    #[error("the frame loop's work panicked: {message}: the loop has ended, and a new one can be built")]
+    LoopPanicked {
+        /// What the panic said.
+        message: String,
+    },
+
     /// A metric is not defined on the given pixels.
     #[error("{metric} is not defined: {problem}")]
     UndefinedMetric {

@@ -15,6 +15,7 @@
 //! * [`reference`](mod@reference) is the method in float64, written literally: the oracle of every backend.
 //! * [`metrics`] evaluates scores, `render` draws them, `files` reads and writes arrays and pictures, `video` frames.
 //! * [`obstacles`] finds and follows the objects in anomaly maps; a [`TemporalSmoother`] steadies these before.
+//! * `frame_loop` keeps network and engine at work on a stream of frames: bounded, in order, measured.
 //! * `torch` holds backbones on libtorch and takes its tensors as logits without a copy.
 //! * `cuda` finds the NVIDIA driver, its GPUs and the run-time compiler.
 //!
@@ -62,6 +63,8 @@ mod error;
 pub mod evaluation;
 #[cfg(feature = "files")]
 pub mod files;
+#[cfg(feature = "frame-loop")]
+pub mod frame_loop;
 mod instruction_set;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -11,7 +11,7 @@ use tch::{Device, Tensor};
 use super::input_tensor::InputTensor;
 use super::pipeline::FrameTimings;
 use super::{AnomalyTensors, Backbone, PostProcessor, torch_error};
-use crate::{AnomalyMap, PictureView, Preprocessor, Result};
+use crate::{AnomalyMap, AnomalyMapMut, PictureView, Preprocessor, Result};
 
 /// What frames of one size need.
 pub(super) struct HostFrames {
@@ -51,6 +51,24 @@ impl HostFrames {
         Ok(map)
     }
 
+    /// The frame's result in memory of the caller's.
+    ///
+    /// # Errors
+    /// As [`Backbone::forward`] and [`PostProcessor::submit_host_tensor_into`].
+    pub fn run_into(
+        &mut self,
+        backbone: &dyn Backbone,
+        post_processor: &mut PostProcessor,
+        picture: &PictureView<'_>,
+        result: AnomalyMapMut<'_>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let logits = self.logits(backbone, picture)?;
+        post_processor.submit_host_tensor_into(&host(logits)?, result)?;
+        self.timings.total = start.elapsed();
+        Ok(())
+    }
+
     /// The frame's result in tensors.
     ///
     /// # Errors
@@ -62,10 +80,7 @@ impl HostFrames {
         picture: &PictureView<'_>,
     ) -> Result<AnomalyTensors<'a>> {
         let start = Instant::now();
-        let mut logits = self.logits(backbone, picture)?;
-        if logits.device() != Device::Cpu {
-            logits = logits.f_to_device(Device::Cpu).map_err(torch_error("bring the logits to the host"))?;
-        }
+        let logits = host(self.logits(backbone, picture)?)?;
         let tensors = post_processor.submit_in_place(&logits, picture.size())?;
         self.timings.total = start.elapsed();
         Ok(tensors)
@@ -88,5 +103,13 @@ impl HostFrames {
         let logits = backbone.forward(input)?;
         self.timings.backbone = start.elapsed();
         Ok(logits)
+    }
+}
+
+/// The tensor in host memory, moved there if it lies elsewhere.
+fn host(logits: Tensor) -> Result<Tensor> {
+    match logits.device() {
+        Device::Cpu => Ok(logits),
+        _ => logits.f_to_device(Device::Cpu).map_err(torch_error("bring the logits to the host")),
     }
 }

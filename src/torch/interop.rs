@@ -195,6 +195,18 @@ impl Engine {
         self.submit(&logits, size)
     }
 
+    /// As [`Engine::submit_host_tensor`], with the result written into the caller's memory.
+    ///
+    /// # Errors
+    /// As [`Engine::submit_host_tensor`] and [`Engine::submit_into`].
+    pub fn submit_host_tensor_into(&mut self, logits: &Tensor, result: AnomalyMapMut<'_>) -> Result<()> {
+        let view = View::of_logits(logits, Device::Cpu)?;
+        // SAFETY: as for `submit_host_tensor`. No tensor's memory can be borrowed as a slice of the caller's without a promise of
+        // its own (`borrow_logits`), so the result does not overlap the logits.
+        let logits = unsafe { view.logits()? };
+        self.submit_into(&logits, result)
+    }
+
     /// As [`Engine::submit_tensor`], with the results written in tensors' own memory. Automatic differentiation does not
     /// see the writing. Other threads must not use the tensors' memory meanwhile.
     ///

@@ -15,7 +15,8 @@ use super::gpu_frames::GpuFrames;
 use super::host_frames::HostFrames;
 use super::{AnomalyTensors, Backbone, PostProcessor};
 use crate::{
-    AnomalyMap, ClassStatistics, Params, PictureView, PixelFormat, Result, Size, StageTimings, Warning,
+    AnomalyMap, AnomalyMapMut, ClassStatistics, Error, Params, PictureView, PixelFormat, Result, Size,
+    StageTimings, Warning,
 };
 
 /// Time that the parts of one frame took. On the CPU by the host's clock; on a GPU by its own, between marks in the stream.
@@ -177,6 +178,29 @@ impl Pipeline {
             }
             #[cfg(feature = "cuda")]
             Place::Gpu(frames) => frames.run(&**backbone, post_processor, picture),
+        }
+    }
+
+    /// As [`run`](Self::run), with the result written into the caller's memory: in place on the CPU, with one more copy on a GPU.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`Error::Shape`](crate::Error::Shape) for memory of another size than the picture's, or for scores
+    /// in float16 from a GPU.
+    pub fn run_into(&mut self, picture: &PictureView<'_>, result: AnomalyMapMut<'_>) -> Result<()> {
+        if result.size != picture.size() {
+            return Err(Error::Shape {
+                what: "size of the result",
+                given: result.size.to_string(),
+                expected: format!("{}, as the picture has", picture.size()),
+            });
+        }
+        let Self { place, post_processor, backbone } = self;
+        match place {
+            Place::Host(frames) => {
+                fitting(frames, &**backbone, picture)?.run_into(&**backbone, post_processor, picture, result)
+            }
+            #[cfg(feature = "cuda")]
+            Place::Gpu(frames) => frames.run(&**backbone, post_processor, picture)?.copy_to(result),
         }
     }
 

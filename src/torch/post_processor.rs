@@ -8,8 +8,8 @@ use tch::{Device as TorchDevice, Tensor};
 use super::HostAnomalyMap;
 use super::{AnomalyTensors, torch_error};
 use crate::{
-    AnomalyMap, Capacity, ClassStatistics, Device, Engine, Error, Logits, LogitsShape, Params, Result, Size,
-    StageTimings, Warning,
+    AnomalyMap, AnomalyMapMut, Capacity, ClassStatistics, Device, Engine, Error, Logits, LogitsShape, Params,
+    Result, Size, StageTimings, Warning,
 };
 
 /// What is done with the warnings of an engine.
@@ -124,6 +124,15 @@ impl PostProcessor {
             remedy: "bring the logits to the CPU first".to_owned(),
         })?;
         self.engine_for(device, shape, size)?.submit_tensor(logits, size)
+    }
+
+    /// As [`submit_tensor`](Self::submit_tensor) for a tensor on the CPU, with the result written into the caller's memory.
+    ///
+    /// # Errors
+    /// As [`Engine::new`] and [`Engine::submit_host_tensor_into`].
+    pub fn submit_host_tensor_into(&mut self, logits: &Tensor, result: AnomalyMapMut<'_>) -> Result<()> {
+        let shape = shape_of(logits)?;
+        self.engine_for(Device::Cpu, shape, result.size)?.submit_host_tensor_into(logits, result)
     }
 
     /// Time that the stages of the latest batch took; zero where nothing was measured.

@@ -1,0 +1,38 @@
+//! A network with its post-processing as the work of a loop.
+
+use super::form::FrameInput;
+use super::telemetry::WorkTimings;
+use super::work::{FrameWork, wrong_frame};
+use crate::torch::{FrameTimings, Pipeline};
+use crate::{AnomalyMapMut, PictureView, PixelFormat, Result, Size};
+
+pub(super) struct PipelineWork {
+    pipeline: Pipeline,
+    size: Size,
+    format: PixelFormat,
+}
+
+impl PipelineWork {
+    pub fn new(pipeline: Pipeline, size: Size, format: PixelFormat) -> Self {
+        Self { pipeline, size, format }
+    }
+}
+
+impl FrameWork for PipelineWork {
+    /// On the loop's thread, since libtorch has threads of its own for every thread that it works for.
+    fn prepare(&mut self) -> Result<()> {
+        let black = vec![0; self.size.pixels() * self.format.bytes()];
+        let picture = PictureView::packed(&black, self.size, self.format)?;
+        for _ in 0..self.pipeline.backbone().slow_passes().max(1) {
+            self.pipeline.run(&picture)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, frame: &FrameInput<'_>, result: AnomalyMapMut<'_>) -> Result<WorkTimings> {
+        let FrameInput::Picture(picture) = frame else { return Err(wrong_frame("logits", "a picture")) };
+        self.pipeline.run_into(picture, result)?;
+        let FrameTimings { preprocess, backbone, stages, .. } = self.pipeline.timings()?;
+        Ok(WorkTimings { upload: preprocess, backbone, stages, ..WorkTimings::default() })
+    }
+}

@@ -1,0 +1,10 @@
+//! The frame loop: every frame is accounted for whatever the policy, faults end it as documented, and it runs for as long as it
+//! takes without more memory.
+
+#![cfg(feature = "frame-loop")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "functions that tests share fail as tests do")]
+
+mod faults;
+mod policies;
+mod results;
+mod staged_work;
