@@ -12,6 +12,8 @@ mod dataset;
 mod demo;
 mod doctor;
 mod eval;
+#[cfg(all(feature = "serve", feature = "torch"))]
+mod interrupt;
 #[cfg(feature = "torch")]
 mod logits;
 mod method;
@@ -22,6 +24,8 @@ mod pipeline;
 mod post;
 #[cfg(feature = "torch")]
 mod run;
+#[cfg(all(feature = "serve", feature = "torch"))]
+mod serve;
 mod stats;
 mod stdout;
 mod together;
@@ -59,6 +63,8 @@ enum Command {
     Dataset(Box<dataset::Arguments>),
     Eval(Box<eval::Arguments>),
     Bench(Box<bench::Arguments>),
+    #[cfg(all(feature = "serve", feature = "torch"))]
+    Serve(Box<serve::Arguments>),
     #[cfg(feature = "torch")]
     Demo(demo::Arguments),
     Doctor(doctor::Arguments),
@@ -81,6 +87,8 @@ impl Command {
             Self::Dataset(arguments) => arguments.run(),
             Self::Eval(arguments) => arguments.run(),
             Self::Bench(arguments) => arguments.run(),
+            #[cfg(all(feature = "serve", feature = "torch"))]
+            Self::Serve(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Demo(arguments) => arguments.run(),
             Self::Doctor(arguments) => arguments.run(),
