@@ -3,8 +3,7 @@
 use std::path::Path;
 
 /// In the order of the header.
-const SOURCES: [&str; 8] =
-    ["version", "status", "params", "statistics", "frame", "engine", "host", "device"];
+const SOURCES: [&str; 8] = ["version", "status", "params", "statistics", "frame", "engine", "host", "device"];
 
 /// Set by `make header`.
 const UPDATE: &str = "SML_UPDATE_HEADER";

@@ -3,4 +3,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod compiler;
 mod header;
+mod installed;
+mod layout;
+mod programs;
