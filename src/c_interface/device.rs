@@ -49,7 +49,7 @@ mod on_gpu {
     use crate::{Device, Engine};
 
     /// # Safety
-    /// As for [`sml_engine_submit_device`].
+    /// As for `sml_engine_submit_device`.
     pub unsafe fn submit(
         engine: *mut sml_engine,
         logits: &sml_logits,

@@ -4,10 +4,10 @@
 //! for those who read the header, and the general rules (handles, errors, threads, versions) stand at its top, in
 //! `cbindgen.toml`. The functions are the same with every combination of features: what a build lacks is an error code.
 //!
-//! * A handle is a number in the form of a pointer that is never followed ([`handles`]): NULL, a stale handle or one of
+//! * A handle is a number in the form of a pointer that is never followed (`handles`): NULL, a stale handle or one of
 //!   another kind is an error and not an accident.
-//! * A structure begins with its own size, by which older and newer callers are told apart ([`versioned`]).
-//! * Every function runs inside [`status::guard`], which turns errors and panics into a status and a message.
+//! * A structure begins with its own size, by which older and newer callers are told apart (`versioned`).
+//! * Every function runs inside `status::guard`, which turns errors and panics into a status and a message.
 //!
 //! What cannot be checked, that pointers of the caller hold what he says, is the only reason for `unsafe` here.
 
