@@ -42,6 +42,8 @@
 
 mod accumulate;
 mod anomaly_map;
+#[cfg(feature = "c-interface")]
+pub mod c_interface;
 mod capacity;
 pub mod cityscapes;
 #[cfg(feature = "cli")]
