@@ -6,6 +6,7 @@
 
 mod engine_alone;
 mod machine;
+mod peers;
 mod report;
 mod table;
 #[cfg(feature = "torch")]
@@ -81,6 +82,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     warmup: Option<u32>,
 
+    #[command(flatten)]
+    peers: peers::PeersArgs,
+
     /// Print one JSON object: schema 1, with results[] of stage, shape, dtype, from, latency_us, bytes, gb_per_s and
     /// read_gb_per_s
     #[arg(long)]
@@ -109,6 +113,9 @@ impl Arguments {
     /// # Errors
     /// When options contradict each other, the device or the network cannot be used, or memory is missing.
     pub(super) fn run(&self) -> Result<()> {
+        if let Some(peers) = &self.peers.peers {
+            return peers::run(&self.beside(peers)?);
+        }
         let report = self.measure()?;
         if self.json { stdout::print_json(&report) } else { stdout::print(&report.to_text()) }
     }
@@ -146,6 +153,28 @@ impl Arguments {
             return Err(no_gpus(self.device));
         }
         self.case()?.run(Device::Cpu, self.frames(100, 10))
+    }
+
+    /// What `--peers` is to measure.
+    fn beside(&self, peers: &[peers::Peer]) -> Result<peers::Request> {
+        let from = self.from.map_or(vec![1, 4], |from| vec![from]);
+        let ResultArg { batch, classes, size } = self.shape.unwrap_or_default();
+        let result = ResultShape { batch: batch.unwrap_or(1), classes: classes.unwrap_or(19), size };
+        if let Some(from) = from.iter().find(|&from| size.height % from != 0 || size.width % from != 0) {
+            return Err(Error::InvalidParameter {
+                field: "--shape",
+                given: format!("{size} from 1/{from}"),
+                expected: "a height and a width that --from divides",
+            });
+        }
+        Ok(peers::Request {
+            peers: peers.to_vec(),
+            result,
+            element_type: self.dtype.unwrap_or(ElementTypeArg::Float32).into(),
+            from,
+            turns: self.frames.map(|frames| frames as usize),
+            json: self.json,
+        })
     }
 
     fn frames(&self, measured: u32, warmup: u32) -> Frames {
