@@ -42,7 +42,8 @@ const FORMS: [Form; 9] = [
 ];
 
 /// A stage's name and its time.
-const STAGES: [(&str, fn(StageTimings) -> Duration); 3] = [
+type Stage = (&'static str, fn(StageTimings) -> Duration);
+const STAGES: [Stage; 3] = [
     ("standardize", |timings| timings.standardize),
     ("suppress", |timings| timings.suppress),
     ("smooth", |timings| timings.smooth),
