@@ -21,6 +21,8 @@ mod graph;
 pub mod kernel_cache;
 mod kernel_set;
 pub mod kernels;
+#[doc(hidden)]
+pub mod launch_overhead;
 mod module;
 pub mod nvrtc;
 mod nvrtc_binding;

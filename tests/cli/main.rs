@@ -11,6 +11,8 @@ mod bad_input;
 #[cfg(feature = "torch")]
 mod bad_network;
 mod bench;
+mod bench_compare;
+mod bench_peers;
 #[cfg(feature = "torch")]
 mod calibrate;
 #[cfg(feature = "torch")]

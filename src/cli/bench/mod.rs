@@ -4,6 +4,7 @@
 //! allocates, compiles and wakes threads, is told apart; frames to warm up are not measured. Memory for the measurements is
 //! there before the first one.
 
+mod compare;
 mod engine_alone;
 mod machine;
 mod peers;
@@ -15,7 +16,7 @@ mod whole_frames;
 use std::fmt;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::method::{ElementTypeArg, LayoutArg};
 use super::stdout;
@@ -39,11 +40,16 @@ const NO_NETWORK: &str = "none";
 /// call until the result is complete. GB/s count the bytes that have to be read and written at least, at the median
 /// latency; the limit to compare them with is a sum over the same logits, in the same run.
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   sml bench
   sml bench --shape 1x19x512x1024 --from 4 --dtype f16 --frames 1000
   sml bench --backbone deeplabv3plus-resnet101 --shape 1024x2048 --frames 5
-  sml bench --backbone network.pt --device cuda:0 --json")]
+  sml bench --backbone network.pt --device cuda:0 --json
+  sml bench --peers --shape 1x19x512x1024
+  sml bench compare before.json after.json --fail-above 5%"
+)]
 #[cfg_attr(
     feature = "torch",
     command(
@@ -57,6 +63,9 @@ const NO_NETWORK: &str = "none";
     )
 )]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+
     /// Shape of the result: images, classes, height, width; with --backbone the size HxW alone will do [default:
     /// 1x19x1024x2048]
     #[arg(long, value_name = "NxCxHxW")]
@@ -100,6 +109,12 @@ pub(super) struct Arguments {
     device: DeviceRequest,
 }
 
+/// What else than measuring is done.
+#[derive(Subcommand)]
+enum Action {
+    Compare(compare::Arguments),
+}
+
 /// How many frames run.
 #[derive(Clone, Copy)]
 struct Frames {
@@ -113,6 +128,9 @@ impl Arguments {
     /// # Errors
     /// When options contradict each other, the device or the network cannot be used, or memory is missing.
     pub(super) fn run(&self) -> Result<()> {
+        if let Some(Action::Compare(arguments)) = &self.action {
+            return arguments.run();
+        }
         if let Some(peers) = &self.peers.peers {
             return peers::run(&self.beside(peers)?);
         }
