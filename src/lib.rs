@@ -13,7 +13,7 @@
 //!   [`Capacity`], and allocates nothing afterwards.
 //! * [`ClassStatistics`] are measured with a [`StatisticsAccumulator`], stored as JSON, merged and imported.
 //! * [`reference`](mod@reference) is the method in float64, written literally: the oracle of every backend.
-//! * [`metrics`] evaluates scores, `render` draws them, `files` reads and writes arrays and pictures.
+//! * [`metrics`] evaluates scores, `render` draws them, `files` reads and writes arrays and pictures, `video` frames.
 //! * [`obstacles`] finds and follows the objects in anomaly maps; a [`TemporalSmoother`] steadies these before.
 //! * `frame_loop` keeps network and engine at work on a stream of frames: bounded, in order, measured.
 //! * `torch` holds backbones on libtorch and takes its tensors as logits without a copy.
@@ -83,6 +83,8 @@ mod statistics;
 mod temporal_smoothing;
 #[cfg(feature = "torch")]
 pub mod torch;
+#[cfg(feature = "files")]
+pub mod video;
 
 pub use accumulate::{MomentAccumulator, StatisticsAccumulator};
 pub use anomaly_map::{AnomalyMap, AnomalyMapMut, ScoreMut};

@@ -216,7 +216,7 @@ mod tests {
             let count: u32 = runs.iter().chain(&gaps).map(|run| run.pixels()).sum();
             prop_assert_eq!(count as usize, pixels_.len());
             // Runs are as long as they can be.
-            let apart = |pair: &[Run]| pair[0].end < pair[1].start || pair[1].start as usize % width == 0;
+            let apart = |pair: &[Run]| pair[0].end < pair[1].start || (pair[1].start as usize).is_multiple_of(width);
             prop_assert!(runs.windows(2).all(apart));
         }
 
