@@ -13,10 +13,14 @@ mod demo;
 mod doctor;
 mod eval;
 #[cfg(feature = "torch")]
+mod interrupt;
+#[cfg(feature = "torch")]
 mod logits;
 mod method;
 #[cfg(feature = "torch")]
 mod model;
+#[cfg(feature = "torch")]
+mod obstacle_args;
 #[cfg(feature = "torch")]
 mod pipeline;
 mod post;
@@ -24,7 +28,11 @@ mod post;
 mod run;
 mod stats;
 mod stdout;
+#[cfg(feature = "torch")]
+mod threshold;
 mod together;
+#[cfg(feature = "torch")]
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,6 +56,8 @@ struct Cli {
 enum Command {
     #[cfg(feature = "torch")]
     Run(Box<run::Arguments>),
+    #[cfg(feature = "torch")]
+    Watch(Box<watch::Arguments>),
     Post(post::Arguments),
     #[cfg(feature = "torch")]
     Logits(logits::Arguments),
@@ -70,6 +80,8 @@ impl Command {
         match self {
             #[cfg(feature = "torch")]
             Self::Run(arguments) => arguments.run(),
+            #[cfg(feature = "torch")]
+            Self::Watch(arguments) => arguments.run(),
             Self::Post(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Logits(arguments) => arguments.run(),
