@@ -16,6 +16,8 @@ mod eval;
 mod interrupt;
 #[cfg(feature = "torch")]
 mod logits;
+#[cfg(feature = "torch")]
+mod loop_args;
 mod method;
 #[cfg(feature = "torch")]
 mod model;

@@ -7,7 +7,7 @@
 //! * [`palette`]: predictions in the Cityscapes colours;
 //! * [`colormap`]: scores as a heat map;
 //! * [`overlay`](fn@overlay): the heat map blended on the photograph;
-//! * [`draw_obstacles`]: boxes around what was found;
+//! * [`draw_obstacles`]: numbered boxes on any of these;
 //! * [`color_bar`]: a scale with numbers beside any of these;
 //! * [`mask`]: unexpected pixels in white;
 //! * [`montage`](fn@montage): pictures side by side with captions;

@@ -18,12 +18,13 @@ use serde::Serialize;
 
 use self::feed::Feed;
 use self::outputs::{OutputArgs, Outputs};
-use self::source::{Source, SourceArgs};
+use self::source::SourceArgs;
 use super::interrupt::Interrupt;
+use super::loop_args::LoopArgs;
 use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::obstacle_args::ObstacleArgs;
-use crate::frame_loop::{FrameLoop, FrameLoopOptions, LoopSummary, Policy, Received, Receiver};
+use crate::frame_loop::{FrameLoop, FrameLoopOptions, LoopSummary, Received, Receiver};
 use crate::obstacles::ObstacleParams;
 use crate::torch::{Pipeline, PipelineOptions};
 use crate::video::Ffmpeg;
@@ -59,7 +60,7 @@ pub(super) struct Arguments {
     json: bool,
 
     #[command(flatten)]
-    pace: PaceArgs,
+    pace: LoopArgs,
 
     #[command(flatten)]
     obstacles: ObstacleArgs,
@@ -74,33 +75,6 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     method: MethodArgs,
-}
-
-/// How frames that come too fast, and results that come too late, are dealt with.
-#[derive(Args)]
-#[command(next_help_heading = "Pace")]
-struct PaceArgs {
-    /// What happens to frames that come while others still wait: block (the source waits), drop-oldest or drop-newest. By default cameras
-    /// drop the oldest and everything else waits
-    #[arg(long, value_name = "POLICY")]
-    policy: Option<Policy>,
-
-    /// Frames that may wait
-    #[arg(long, value_name = "FRAMES", default_value_t = 2)]
-    queue: usize,
-
-    /// Count results that take longer than this from the frame's arrival
-    #[arg(long, value_name = "MS", value_parser = milliseconds)]
-    deadline: Option<Duration>,
-}
-
-fn milliseconds(text: &str) -> Result<Duration> {
-    let time = text.parse().ok().filter(|ms: &f64| *ms > 0.0 && *ms <= 3.6e6);
-    time.map(|ms| Duration::from_secs_f64(ms / 1e3)).ok_or_else(|| Error::InvalidParameter {
-        field: "deadline",
-        given: format!("{text:?}"),
-        expected: "milliseconds, above 0",
-    })
 }
 
 /// What is printed at the end.
@@ -128,7 +102,12 @@ impl Arguments {
         let source = self.source.open(&ffmpeg)?;
         let (size, format) = (source.frames.size(), source.frames.format());
         let rate = source.frames.rate().or(source.pace).unwrap_or(DEFAULT_RATE);
-        let options = self.loop_options(&source, obstacles);
+        let options = FrameLoopOptions {
+            keep_picture: self.output.draws(),
+            obstacles,
+            temporal_smoothing: self.obstacles.temporal_smoothing(),
+            ..self.pace.options(source.live)
+        };
         let (submitter, receiver) = FrameLoop::around_pipeline(pipeline, (size, format), options)?.split();
         let outputs = self.output.open(&ffmpeg, size, rate, source.pictures.clone())?;
         let progress = super::progress_bar(source.pictures.len(), "frames");
@@ -166,19 +145,6 @@ impl Arguments {
         let options = PipelineOptions { profile: true, ..PipelineOptions::default() };
         let pipeline = Pipeline::new(backbone, params, statistics, options)?.on_warning(super::show_warning);
         Ok((pipeline, obstacles))
-    }
-
-    fn loop_options(&self, source: &Source, obstacles: Option<ObstacleParams>) -> FrameLoopOptions {
-        let usual = if source.live { Policy::DropOldest } else { Policy::Block };
-        FrameLoopOptions {
-            policy: self.pace.policy.unwrap_or(usual),
-            queue: self.pace.queue,
-            deadline: self.pace.deadline,
-            keep_picture: self.output.draws(),
-            obstacles,
-            temporal_smoothing: self.obstacles.temporal_smoothing(),
-            ..FrameLoopOptions::default()
-        }
     }
 
     fn report(&self, summary: &Summary) -> Result<()> {
