@@ -12,6 +12,8 @@ mod dataset;
 mod demo;
 mod doctor;
 mod eval;
+#[cfg(all(feature = "serve", feature = "torch"))]
+mod interrupt;
 #[cfg(feature = "torch")]
 mod interrupt;
 #[cfg(feature = "torch")]
@@ -28,6 +30,8 @@ mod pipeline;
 mod post;
 #[cfg(feature = "torch")]
 mod run;
+#[cfg(all(feature = "serve", feature = "torch"))]
+mod serve;
 mod stats;
 mod stdout;
 #[cfg(feature = "torch")]
@@ -71,6 +75,8 @@ enum Command {
     Dataset(Box<dataset::Arguments>),
     Eval(Box<eval::Arguments>),
     Bench(Box<bench::Arguments>),
+    #[cfg(all(feature = "serve", feature = "torch"))]
+    Serve(Box<serve::Arguments>),
     #[cfg(feature = "torch")]
     Demo(demo::Arguments),
     Doctor(doctor::Arguments),
@@ -95,6 +101,8 @@ impl Command {
             Self::Dataset(arguments) => arguments.run(),
             Self::Eval(arguments) => arguments.run(),
             Self::Bench(arguments) => arguments.run(),
+            #[cfg(all(feature = "serve", feature = "torch"))]
+            Self::Serve(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Demo(arguments) => arguments.run(),
             Self::Doctor(arguments) => arguments.run(),
