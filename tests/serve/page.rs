@@ -67,6 +67,15 @@ fn picture_obstacles_and_chart_are_seen() {
         assert_eq!(seen["status"], "The source has ended: 5 frames.");
         assert_eq!((&seen["areas"], &seen["points"]), (&8.into(), &5.into()), "{seen:#}");
         assert!(seen["chart_title"].as_str().unwrap().contains("newest 5 frames"), "{seen:#}");
+        let state = server.wait_for_the_end();
+        let found = state["obstacles"].as_array().unwrap();
+        let listed = seen["obstacles"].as_array().unwrap();
+        assert!(!found.is_empty() && listed.len() == found.len() && seen["none"] == false, "{seen:#}");
+        for (found, listed) in found.iter().zip(listed) {
+            assert_eq!(listed[0], format!("#{}", found["id"]));
+            assert_eq!(listed[3], found["area"].to_string());
+            assert_eq!(listed[4], found["surroundings"]);
+        }
         let rows = seen["rows"].as_array().unwrap();
         assert_eq!((rows.len(), &rows[2][0], &rows[8][0]), (9, &"backbone".into(), &"whole frame".into()));
         let medians: Vec<f64> = rows.iter().map(|row| row[1].as_str().unwrap().parse().unwrap()).collect();
