@@ -12,8 +12,6 @@ mod dataset;
 mod demo;
 mod doctor;
 mod eval;
-#[cfg(all(feature = "serve", feature = "torch"))]
-mod interrupt;
 #[cfg(feature = "torch")]
 mod interrupt;
 #[cfg(feature = "torch")]
@@ -25,6 +23,8 @@ mod method;
 mod model;
 #[cfg(feature = "torch")]
 mod obstacle_args;
+#[cfg(feature = "torch")]
+mod overlays;
 #[cfg(feature = "torch")]
 mod pipeline;
 mod post;

@@ -15,15 +15,16 @@ const NAP: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The running thread.
-pub(super) struct Feed {
+pub(in super::super) struct Feed {
     thread: JoinHandle<Result<u64>>,
     stop: Arc<AtomicBool>,
     stopper: Option<crate::video::Stopper>,
 }
 
 impl Feed {
-    /// Begins. `rate` is what timestamps count in where the source has no clock.
-    pub(super) fn start(source: Source, submitter: Submitter, rate: f64) -> Result<Self> {
+    /// Begins.
+    pub(in super::super) fn start(source: Source, submitter: Submitter) -> Result<Self> {
+        let rate = source.rate();
         let stop = Arc::new(AtomicBool::new(false));
         let stopper = source.stopper.clone();
         let ending = Arc::clone(&stop);
@@ -35,7 +36,7 @@ impl Feed {
     }
 
     /// Asks it to end.
-    pub(super) fn stop(&self) {
+    pub(in super::super) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         if let Some(stopper) = &self.stopper {
             stopper.stop();
@@ -46,7 +47,7 @@ impl Feed {
     ///
     /// # Errors
     /// What ended the source early, unless it was asked to end.
-    pub(super) fn join(self) -> Result<u64> {
+    pub(in super::super) fn join(self) -> Result<u64> {
         let stopped = self.stop.load(Ordering::SeqCst);
         let begin = Instant::now();
         while stopped && !self.thread.is_finished() {

@@ -5,7 +5,7 @@
 //!
 //! However it ends, at the end of the source, by Ctrl-C, or by a fault, results that are ready are written and files completed first.
 
-mod feed;
+pub(super) mod feed;
 mod outputs;
 pub(super) mod source;
 
@@ -30,8 +30,6 @@ use crate::torch::{Pipeline, PipelineOptions};
 use crate::video::Ffmpeg;
 use crate::{Error, Result};
 
-/// Frames a second that pictures and raw frames count as in timestamps and videos, unless a rate is given.
-const DEFAULT_RATE: f64 = 10.0;
 /// How often an interrupt is looked for while no result comes.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -101,7 +99,7 @@ impl Arguments {
         let ffmpeg = Ffmpeg::default();
         let source = self.source.open(&ffmpeg)?;
         let (size, format) = (source.frames.size(), source.frames.format());
-        let rate = source.frames.rate().or(source.pace).unwrap_or(DEFAULT_RATE);
+        let rate = source.rate();
         let options = FrameLoopOptions {
             keep_picture: self.output.draws(),
             obstacles,
@@ -111,7 +109,7 @@ impl Arguments {
         let (submitter, receiver) = FrameLoop::around_pipeline(pipeline, (size, format), options)?.split();
         let outputs = self.output.open(&ffmpeg, size, rate, source.pictures.clone())?;
         let progress = super::progress_bar(source.pictures.len(), "frames");
-        let watch = Watch { outputs, progress, interrupt, feed: Feed::start(source, submitter, rate)? };
+        let watch = Watch { outputs, progress, interrupt, feed: Feed::start(source, submitter)? };
         self.report(&watch.run(receiver)?)
     }
 

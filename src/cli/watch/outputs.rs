@@ -9,24 +9,19 @@ use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use serde::Serialize;
 
+use super::super::overlays::Overlays;
 use super::super::run::write_picture;
 use super::super::stdout::print_json_line;
 use super::super::threshold::score_range;
 use crate::files::{PictureSource, prepare_folder, write_whole};
 use crate::frame_loop::AnomalyFrame;
 use crate::obstacles::Obstacle;
-use crate::preprocessing::ChannelOrder;
-use crate::render::{self, ScoreRange};
+use crate::render::ScoreRange;
 use crate::video::{Ffmpeg, VideoEncoder};
-use crate::{Error, PictureView, Result, Size};
+use crate::{Error, Result, Size};
 
 /// Quality of JPEG overlays, of 100.
 const QUALITY: u8 = 90;
-/// Every so many pixels' scores tell the range of the colours.
-const SPARSE: usize = 31;
-/// Share of a new frame in that range, so that colours do not flicker.
-const NEW_RANGE: f32 = 0.1;
-
 /// Where results go.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
@@ -93,8 +88,7 @@ impl OutputArgs {
             folder: self.frames.clone().map(|folder| (folder, self.frame_format)),
             lines,
             pictures,
-            fixed: self.range,
-            range: None,
+            overlays: Overlays::new(self.range),
             shown: None,
             obstacles: 0,
         })
@@ -113,8 +107,7 @@ pub(super) struct Outputs {
     folder: Option<(PathBuf, PictureFormat)>,
     lines: Option<Lines>,
     pictures: Vec<PictureSource>,
-    fixed: Option<ScoreRange>,
-    range: Option<ScoreRange>,
+    overlays: Overlays,
     /// The frame that the video shows last, and its overlay.
     shown: Option<(u64, RgbImage)>,
     obstacles: u64,
@@ -149,10 +142,7 @@ impl Outputs {
                 obstacles: frame.obstacles(),
             })?;
         }
-        match frame.picture() {
-            Some(picture) if self.video.is_some() || self.folder.is_some() => self.draw(frame, &picture),
-            _ => Ok(()),
-        }
+        if self.video.is_some() || self.folder.is_some() { self.draw(frame) } else { Ok(()) }
     }
 
     /// How many obstacles there were, in all frames together.
@@ -165,10 +155,8 @@ impl Outputs {
         self.video.map_or(Ok(()), VideoEncoder::finish)
     }
 
-    fn draw(&mut self, frame: &AnomalyFrame, picture: &PictureView<'_>) -> Result<()> {
-        let range = self.range(frame)?;
-        let mut overlay = render::overlay(&photograph(picture)?, frame.score(), range)?;
-        render::draw_obstacles(&mut overlay, frame.obstacles());
+    fn draw(&mut self, frame: &AnomalyFrame) -> Result<()> {
+        let overlay = self.overlays.draw(frame)?;
         let id = frame.stamp().id;
         if let Some((folder, format)) = &self.folder {
             let name = match self.pictures.get(id as usize) {
@@ -188,21 +176,6 @@ impl Outputs {
             self.shown = Some((id, overlay));
         }
         Ok(())
-    }
-
-    /// The scores that the colours span in this frame.
-    fn range(&mut self, frame: &AnomalyFrame) -> Result<ScoreRange> {
-        if let Some(fixed) = self.fixed {
-            return Ok(fixed);
-        }
-        let new = ScoreRange::upper_half(frame.score().iter().copied().step_by(SPARSE));
-        let mixed = |old: f32, new: f32| old + NEW_RANGE * (new - old);
-        let range = match self.range {
-            Some(old) => ScoreRange::new(mixed(old.low(), new.low()), mixed(old.high(), new.high()))?,
-            None => new,
-        };
-        self.range = Some(range);
-        Ok(range)
     }
 }
 
@@ -224,23 +197,6 @@ impl PictureFormat {
             }
         }
     }
-}
-
-/// The frame's own picture.
-fn photograph(picture: &PictureView<'_>) -> Result<RgbImage> {
-    let Size { height, width } = picture.size();
-    let bytes = picture.format().bytes();
-    let pixels = (0..height).flat_map(|row| picture.row(row).chunks_exact(bytes));
-    let colors = pixels.flat_map(|pixel| match picture.format().order() {
-        ChannelOrder::Rgb => [pixel[0], pixel[1], pixel[2]],
-        ChannelOrder::Bgr => [pixel[2], pixel[1], pixel[0]],
-    });
-    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-    RgbImage::from_raw(side(width), side(height), colors.collect()).ok_or_else(|| Error::Shape {
-        what: "size of the frames",
-        given: picture.size().to_string(),
-        expected: "sides that a picture can have".to_owned(),
-    })
 }
 
 /// A file of lines that is whole after each of them, or stdout.

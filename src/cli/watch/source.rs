@@ -9,6 +9,9 @@ use crate::files::{PictureSource, list_pictures};
 use crate::video::{Ffmpeg, Frames, PictureFrames, RawFrames, Stopper, VideoDecoder, VideoInput};
 use crate::{Error, PixelFormat, Result, Size};
 
+/// Frames a second that pictures and raw frames count as in timestamps and videos, unless a rate is given.
+const DEFAULT_RATE: f64 = 10.0;
+
 /// The source, and what it does not say itself.
 #[derive(Args)]
 pub(in super::super) struct SourceArgs {
@@ -72,6 +75,13 @@ pub(in super::super) struct Source {
     /// Frames a second at which they are to be taken.
     pub(in super::super) pace: Option<f64>,
     pub(in super::super) skip_broken: bool,
+}
+
+impl Source {
+    /// Frames a second that timestamps and videos count in, where the source has no clock.
+    pub(in super::super) fn rate(&self) -> f64 {
+        self.frames.rate().or(self.pace).unwrap_or(DEFAULT_RATE)
+    }
 }
 
 impl SourceArgs {
