@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all that a fresh clone needs; both fetch what is missing first.
-.PHONY: help setup python-env demo test check bench kernel-report gpu-bundle clean
+.PHONY: help setup python-env demo test check bench kernel-report gpu-bundle clean header c-library install uninstall
 
 help:
 	@echo 'make demo   fetch what is missing, build, run the bundled network on the bundled scenes -> demo/index.html'
@@ -7,6 +7,10 @@ help:
 	@echo 'make python-env  a Python with PyTorch in .python, for the tests that run one'
 	@echo 'make check  formatting, lints and documentation in every combination of features'
 	@echo 'make bench  benchmarks of the CPU engine'
+	@echo 'make install  the C interface: shared and static library, header, pkg-config file, to PREFIX=/usr/local'
+	@echo 'make uninstall  takes them away again'
+	@echo 'make c-library  builds the libraries only -> target/release/libsml.so, libsml.a'
+	@echo 'make header  include/sml.h out of src/c_interface'
 	@echo 'make kernel-report  registers, shared memory and loads of the GPU kernels; needs no GPU'
 	@echo 'make gpu-bundle  what to carry to a machine with a GPU and without Rust -> target/gpu'
 
@@ -22,7 +26,7 @@ demo: setup
 
 # First without libtorch, where overflow is checked; then everything.
 test: setup
-	cargo test --locked --no-default-features --features files
+	cargo test --locked --no-default-features --features files,c-interface
 	cargo test --release --locked
 
 check: setup
@@ -37,6 +41,42 @@ kernel-report: setup
 # What scripts/gpu_check.sh needs on a machine with a GPU and without Rust.
 gpu-bundle: setup
 	@scripts/gpu_bundle.sh
+
+# The C interface. It needs neither libtorch nor `make setup`; C_FEATURES=c-interface leaves CUDA out too.
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+C_FEATURES ?= c-interface,cuda
+BUILT := $(or $(CARGO_TARGET_DIR),target)/release
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
+# Before 1.0 a minor release may change the interface: it is part of the name that programs ask the loader for.
+SONAME := libsml.so.$(shell echo $(VERSION) | sed -E 's/^(0\.[0-9]+|[0-9]+).*/\1/')
+
+header:
+	SML_UPDATE_HEADER=1 cargo test --locked --no-default-features --features c-interface --test c_interface header
+
+c-library:
+	cargo rustc --release --locked --lib --crate-type cdylib,staticlib --no-default-features \
+		--features $(C_FEATURES) -- -C link-arg=-Wl,-soname,$(SONAME)
+
+# Builds first where there is a cargo: root often has none, and installs what `make c-library` has built.
+install:
+	@if command -v cargo > /dev/null; then $(MAKE) --no-print-directory c-library; fi
+	@test -f $(BUILT)/libsml.so || { echo 'there is no library yet: run make c-library' >&2; exit 1; }
+	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
+	install -m 755 $(BUILT)/libsml.so '$(DESTDIR)$(LIBDIR)/libsml.so.$(VERSION)'
+	ln -sf libsml.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
+	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libsml.so'
+	install -m 644 $(BUILT)/libsml.a '$(DESTDIR)$(LIBDIR)/libsml.a'
+	install -m 644 include/sml.h '$(DESTDIR)$(INCLUDEDIR)/sml.h'
+	sed -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+		include/sml.pc.in > '$(DESTDIR)$(PKGCONFIGDIR)/sml.pc'
+	@case '$(DESTDIR)$(LIBDIR)' in /usr/*) ldconfig 2> /dev/null || true;; esac
+
+uninstall:
+	rm -f '$(DESTDIR)$(LIBDIR)/libsml.so' '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/libsml.so.$(VERSION)' \
+		'$(DESTDIR)$(LIBDIR)/libsml.a' '$(DESTDIR)$(INCLUDEDIR)/sml.h' '$(DESTDIR)$(PKGCONFIGDIR)/sml.pc'
 
 clean:
 	cargo clean

@@ -17,7 +17,7 @@ check() {
 }
 
 check --no-default-features
-for features in files cli cuda torch cli,cuda cli,torch; do
+for features in files cli cuda torch cli,cuda cli,torch c-interface c-interface,cuda; do
     check --no-default-features --features "$features"
 done
 # Last, so that target/doc is left with the documentation of the whole.

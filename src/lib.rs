@@ -42,6 +42,8 @@
 
 mod accumulate;
 mod anomaly_map;
+#[cfg(feature = "c-interface")]
+pub mod c_interface;
 mod capacity;
 pub mod cityscapes;
 #[cfg(feature = "cli")]
@@ -66,6 +68,9 @@ pub mod files;
 #[cfg(feature = "frame-loop")]
 pub mod frame_loop;
 mod instruction_set;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod latency;
 #[cfg(any(feature = "torch", feature = "cuda"))]
 mod loaded_library;
 mod logits;

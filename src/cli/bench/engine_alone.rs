@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::latency::Samples;
-use super::report::{First, Machine, Report, Row};
+use super::report::{First, Latency, MOST_SAMPLES, Machine, Memory, Options, Report, Row, SCHEMA, us};
 use super::{Frames, ResultShape};
 use crate::drawn_logits::DrawnLogits;
+use crate::latency::Samples;
 use crate::{Capacity, Device, ElementType, Engine, Layout, LogitsShape, Params, Result, Size, StageTimings};
 
 /// Inputs that take turns, so that one's logits are not simply the last one's in the cache.
@@ -79,7 +79,9 @@ impl Case {
         for turn in 0..frames.warmup {
             inputs.submit(turn + 1, &mut engine, self.size())?;
         }
-        let mut samples = [(); 4].map(|()| Samples::with_room_for(frames.measured));
+        let mut samples = (0..4)
+            .map(|_| Samples::with_room_for(Some(frames.measured as u64)))
+            .collect::<Result<Vec<_>>>()?;
         for turn in 0..frames.measured {
             let (all, StageTimings { standardize, suppress, smooth }) =
                 inputs.submit(turn, &mut engine, self.size())?;
@@ -96,14 +98,26 @@ impl Case {
             self.layout(),
             self.size()
         );
-        let machine = Machine::of(device.to_string())?;
-        let mut report = Report::new(machine, what, (frames.measured, frames.warmup, INPUTS));
-        report.first = First::new(construction, first);
-        report.results = self.rows(&samples, logit_bytes, read);
-        Ok(report)
+        Ok(Report {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            machine: Machine::of(device)?,
+            what,
+            options: Options::default(),
+            frames: frames.measured as u64,
+            warmup: frames.warmup as u64,
+            inputs: INPUTS,
+            measured_s: 0.0,
+            interrupted: false,
+            first: First { construction_us: us(construction), frame_us: us(first), ..First::default() },
+            memory: Memory { peak_bytes: super::machine::peak_bytes(), device_bytes: None },
+            clocks: None,
+            results: self.rows(&samples, logit_bytes, read),
+            sweep: None,
+        })
     }
 
-    fn rows(&self, samples: &[Samples; 4], logit_bytes: u64, read: f64) -> Vec<Row> {
+    fn rows(&self, samples: &[Samples], logit_bytes: u64, read: f64) -> Vec<Row> {
         let pixels = (self.result.batch * self.size().pixels()) as u64;
         // A score is 4 bytes, a class 1. Suppression reads both and writes a score, smoothing reads and writes a score.
         let stages = [
@@ -113,17 +127,27 @@ impl Case {
             ("all", logit_bytes + 5 * pixels),
         ];
         let row = |((stage, bytes), samples): ((&'static str, u64), &Samples)| {
-            let latency_us = samples.latency();
+            let latency_us: Latency = samples.latency();
+            let rate = (latency_us.p50 > 0.0).then(|| bytes as f64 / 1e3 / latency_us.p50);
             Row {
-                stage,
+                stage: stage.to_owned(),
                 shape: self.result.to_string(),
                 dtype: self.dtype().to_owned(),
                 from: self.from,
-                layout: Some(self.layout()),
+                layout: Some(self.layout().to_owned()),
+                threads: rayon::current_num_threads(),
+                suppression: "4,4".to_owned(),
+                frames: samples.count(),
+                frames_per_s: None,
                 latency_us,
+                submit_us: None,
                 bytes: Some(bytes),
-                gb_per_s: (latency_us.p50 > 0.0).then(|| bytes as f64 / 1e3 / latency_us.p50),
+                gb_per_s: rate,
+                copy_gb_per_s: None,
                 read_gb_per_s: Some(read),
+                copy_percent: None,
+                read_percent: rate.map(|rate| 100.0 * rate / read),
+                samples_us: samples.thinned(MOST_SAMPLES),
             }
         };
         stages.into_iter().zip(samples).map(row).collect()

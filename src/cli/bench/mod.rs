@@ -5,8 +5,9 @@
 //! there before the first one.
 
 mod engine_alone;
-mod latency;
+mod machine;
 mod report;
+mod table;
 #[cfg(feature = "torch")]
 mod whole_frames;
 

@@ -7,11 +7,11 @@ use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use tch::Device;
 
-use super::latency::Samples;
-use super::report::{First, Machine, Report, Row};
+use super::report::{First, MOST_SAMPLES, Machine, Memory, Options, Report, Row, SCHEMA, us};
 use super::{Frames, ResultShape};
 use crate::cli::model::ModelArgs;
 use crate::files::decode_picture;
+use crate::latency::Samples;
 use crate::torch::{Backbone, FrameTimings, Pipeline, PipelineOptions};
 use crate::{ClassStatistics, Error, Params, PictureView, Provenance, Result, Size, demo};
 
@@ -38,7 +38,7 @@ pub(super) fn run(model: &ModelArgs, size: Size, classes: Option<usize>, frames:
             expected: "those of the network, or the size alone: 1024x2048 for instance",
         });
     }
-    let machine = Machine::of(device_name(backbone.device()))?;
+    let machine = Machine::of(device(backbone.device()))?;
     let what = format!(
         "whole frames: {size} pictures -> {} ({}), logits at 1/{} -> {size}",
         model.model, facts.dtype, facts.from
@@ -56,22 +56,36 @@ pub(super) fn run(model: &ModelArgs, size: Size, classes: Option<usize>, frames:
     for turn in 0..frames.warmup {
         pipeline.run(&views[(turn + 1) % INPUTS])?;
     }
-    let mut samples = [(); 7].map(|()| Samples::with_room_for(frames.measured));
+    let mut samples =
+        (0..7).map(|_| Samples::with_room_for(Some(frames.measured as u64))).collect::<Result<Vec<_>>>()?;
     for turn in 0..frames.measured {
         pipeline.run(&views[turn % INPUTS])?;
         samples.iter_mut().zip(times(&pipeline.timings()?)).for_each(|(samples, time)| samples.add(time));
     }
-    let mut report = Report::new(machine, what, (frames.measured, frames.warmup, INPUTS));
-    report.first = First::new(construction, first);
-    report.results = STAGES.iter().zip(&samples).map(|(stage, samples)| facts.row(stage, samples)).collect();
-    Ok(report)
+    Ok(Report {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine,
+        what,
+        options: Options::default(),
+        frames: frames.measured as u64,
+        warmup: frames.warmup as u64,
+        inputs: INPUTS,
+        measured_s: 0.0,
+        interrupted: false,
+        first: First { construction_us: us(construction), frame_us: us(first), ..First::default() },
+        memory: Memory { peak_bytes: super::machine::peak_bytes(), device_bytes: None },
+        clocks: None,
+        results: STAGES.iter().zip(&samples).map(|(stage, samples)| facts.row(stage, samples)).collect(),
+        sweep: None,
+    })
 }
 
-/// As `--device` takes it.
-fn device_name(device: Device) -> String {
+fn device(device: Device) -> crate::Device {
     match device {
-        Device::Cuda(ordinal) => format!("cuda:{ordinal}"),
-        other => format!("{other:?}").to_lowercase(),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(ordinal) => crate::Device::Cuda(ordinal),
+        _ => crate::Device::Cpu,
     }
 }
 
@@ -99,15 +113,24 @@ impl Facts {
 
     fn row(&self, stage: &'static str, samples: &Samples) -> Row {
         Row {
-            stage,
+            stage: stage.to_owned(),
             shape: self.shape.to_string(),
             dtype: self.dtype.clone(),
             from: self.from,
             layout: None,
+            threads: rayon::current_num_threads(),
+            suppression: "4,4".to_owned(),
+            frames: samples.count(),
+            frames_per_s: None,
             latency_us: samples.latency(),
+            submit_us: None,
             bytes: None,
             gb_per_s: None,
+            copy_gb_per_s: None,
             read_gb_per_s: None,
+            copy_percent: None,
+            read_percent: None,
+            samples_us: samples.thinned(MOST_SAMPLES),
         }
     }
 }
