@@ -12,8 +12,6 @@ mod dataset;
 mod demo;
 mod doctor;
 mod eval;
-#[cfg(all(feature = "serve", feature = "torch"))]
-mod interrupt;
 #[cfg(feature = "torch")]
 mod interrupt;
 #[cfg(feature = "torch")]

@@ -86,7 +86,7 @@ fn feed(mut source: Source, mut submitter: Submitter, rate: f64, stop: &AtomicBo
             Err(error) => return Err(error),
         }
         let timestamp = if source.live { begin.elapsed() } else { seconds(id, rate) };
-        match submitter.submit(&PictureView::packed(&pixels, size, format)?, FrameStamp { id, timestamp }) {
+        match submitter.submit(PictureView::packed(&pixels, size, format)?, FrameStamp { id, timestamp }) {
             Ok(_) => {}
             // Why, the loop tells whoever finishes it.
             Err(Error::LoopEnded { .. }) => break,
