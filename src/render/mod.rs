@@ -35,6 +35,8 @@ mod obstacle_boxes;
 mod overlay;
 pub mod palette;
 mod paper_figure;
+#[cfg(feature = "torch")]
+mod photograph;
 pub mod report;
 mod report_picture;
 pub mod table;
@@ -55,6 +57,8 @@ pub use obstacle_boxes::draw_obstacles;
 pub use overlay::overlay;
 pub use palette::colorize;
 pub use paper_figure::PaperFigure;
+#[cfg(feature = "torch")]
+pub(crate) use photograph::photograph;
 pub use report_picture::ReportPicture;
 
 use crate::{Error, Result};
