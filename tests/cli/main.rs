@@ -39,3 +39,5 @@ mod run;
 mod stats;
 #[cfg(feature = "torch")]
 mod torchscript;
+#[cfg(all(feature = "torch", unix))]
+mod watch;
