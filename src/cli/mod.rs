@@ -15,9 +15,15 @@ mod eval;
 mod interrupt;
 #[cfg(feature = "torch")]
 mod logits;
+#[cfg(feature = "torch")]
+mod loop_args;
 mod method;
 #[cfg(feature = "torch")]
 mod model;
+#[cfg(feature = "torch")]
+mod obstacle_args;
+#[cfg(feature = "torch")]
+mod overlays;
 #[cfg(feature = "torch")]
 mod pipeline;
 mod post;
@@ -27,7 +33,11 @@ mod run;
 mod serve;
 mod stats;
 mod stdout;
+#[cfg(feature = "torch")]
+mod threshold;
 mod together;
+#[cfg(feature = "torch")]
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -51,6 +61,8 @@ struct Cli {
 enum Command {
     #[cfg(feature = "torch")]
     Run(Box<run::Arguments>),
+    #[cfg(feature = "torch")]
+    Watch(Box<watch::Arguments>),
     Post(post::Arguments),
     #[cfg(feature = "torch")]
     Logits(logits::Arguments),
@@ -75,6 +87,8 @@ impl Command {
         match self {
             #[cfg(feature = "torch")]
             Self::Run(arguments) => arguments.run(),
+            #[cfg(feature = "torch")]
+            Self::Watch(arguments) => arguments.run(),
             Self::Post(arguments) => arguments.run(),
             #[cfg(feature = "torch")]
             Self::Logits(arguments) => arguments.run(),

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::method::MethodArgs;
 use super::model::ModelArgs;
+use super::threshold::{ThresholdArgs, score_range};
 use super::together::Together;
 use crate::files::{
     PictureSource, list_pictures, prepare_folder, read_picture, write_grey_png, write_npy, write_rgb_png,
@@ -19,7 +20,7 @@ use crate::files::{
 use crate::render::color_bar::BarColors;
 use crate::render::{self, ScoreRange};
 use crate::torch::{FrameTimings, Pipeline, PipelineOptions};
-use crate::{ClassStatistics, Error, Params, PictureView, Result, Size};
+use crate::{Error, PictureView, Result, Size};
 
 /// Find unexpected objects in pictures of streets
 ///
@@ -51,7 +52,7 @@ pub(super) struct Arguments {
 
     /// Scores that the overlay's colours span, LOW,HIGH: the same for all pictures, for a video for instance. By default
     /// from each picture's median to its 99.5 % percentile
-    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, value_parser = range)]
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, value_parser = score_range)]
     range: Option<ScoreRange>,
 
     /// Print the times of preprocessing, network and each stage on stderr, with the post-processing's share and the whole
@@ -67,63 +68,6 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     method: MethodArgs,
-}
-
-/// From which score on a pixel is unexpected.
-#[derive(Args)]
-#[group(multiple = false)]
-struct ThresholdArgs {
-    /// Write a mask of the pixels whose anomaly score is at least this
-    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = finite)]
-    threshold: Option<f32>,
-
-    /// Write a mask at the threshold that finds this fraction of unexpected pixels, by the calibration
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    tpr: Option<f64>,
-
-    /// Write a mask at the threshold that mistakes this fraction of normal pixels, by the calibration
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    fpr: Option<f64>,
-}
-
-/// Parses a threshold. NaN would find nothing, and infinity everything or nothing.
-fn finite(text: &str) -> Result<f32> {
-    text.parse().ok().filter(|value: &f32| value.is_finite()).ok_or_else(|| Error::InvalidParameter {
-        field: "threshold",
-        given: format!("{text:?}"),
-        expected: "a finite number",
-    })
-}
-
-/// Parses a rate.
-fn rate(text: &str) -> Result<f64> {
-    text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate)).ok_or_else(|| Error::InvalidParameter {
-        field: "rate",
-        given: format!("{text:?}"),
-        expected: "a number from 0 to 1",
-    })
-}
-
-impl ThresholdArgs {
-    fn resolve(&self, params: &Params, statistics: Option<&ClassStatistics>) -> Result<Option<f32>> {
-        if let Some(threshold) = self.threshold {
-            return Ok(Some(threshold));
-        }
-        if self.tpr.is_none() && self.fpr.is_none() {
-            return Ok(None);
-        }
-        let points = statistics.and_then(ClassStatistics::operating_points).ok_or_else(|| {
-            Error::InvalidStatistics {
-                problem: "no thresholds were measured with them".to_owned(),
-                expected: "statistics of `sml calibrate --thresholds`, or --threshold SCORE".to_owned(),
-            }
-        })?;
-        match (self.tpr, self.fpr) {
-            (Some(rate), _) => points.threshold_at_tpr(rate, params).map(Some),
-            (_, Some(rate)) => points.threshold_at_fpr(rate, params).map(Some),
-            _ => Ok(None),
-        }
-    }
 }
 
 impl Arguments {
@@ -183,17 +127,6 @@ impl Arguments {
         progress.suspend(|| eprintln!("{} -> {}", summary.picture, summary.files.overlay.display()));
         Ok(())
     }
-}
-
-/// Parses `LOW,HIGH`.
-fn range(text: &str) -> Result<ScoreRange> {
-    let numbers = text.split_once(',').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
-    let (low, high) = numbers.ok_or_else(|| Error::InvalidParameter {
-        field: "range",
-        given: format!("{text:?}"),
-        expected: "LOW,HIGH: two numbers, such as -1,4",
-    })?;
-    ScoreRange::new(low, high)
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -38,6 +38,8 @@ mod obstacle_boxes;
 mod overlay;
 pub mod palette;
 mod paper_figure;
+#[cfg(feature = "torch")]
+mod photograph;
 pub mod report;
 mod report_picture;
 mod scaling_figure;
@@ -60,6 +62,8 @@ pub use obstacle_boxes::draw_obstacles;
 pub use overlay::overlay;
 pub use palette::colorize;
 pub use paper_figure::PaperFigure;
+#[cfg(feature = "torch")]
+pub(crate) use photograph::photograph;
 pub use report_picture::ReportPicture;
 pub use scaling_figure::{ScalingPoints, scaling_figure};
 

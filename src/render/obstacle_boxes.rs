@@ -76,7 +76,7 @@ mod tests {
         draw_obstacles(&mut picture, &[obstacle(30, 30, 10, 8)]);
         for (x, y, pixel) in picture.enumerate_pixels() {
             let around = (30 - GAP..40 + GAP).contains(&x) && (30 - GAP..38 + GAP).contains(&y);
-            let far = x < 20 || x > 50 || y > 48 || y < 10;
+            let far = !((20..=50).contains(&x) && (10..=48).contains(&y));
             if around || far {
                 assert_eq!(pixel.0, [100; 3], "{x} {y}");
             }

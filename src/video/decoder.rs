@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use super::Frames;
 use super::ffmpeg::{Ffmpeg, Process, Stopper};
 use super::portable_pixmap::read_header;
-use super::{Frames, bytes};
 use crate::{Error, PixelFormat, Result, Size};
 
 /// What ffmpeg decodes.
@@ -99,7 +99,7 @@ impl VideoDecoder {
         match read_header(&mut decoder.pixels) {
             Ok(Some(size)) => decoder.size = size,
             Ok(None) => {
-                decoder.end("holds no frames ffmpeg could decode")?;
+                decoder.end("cannot be read")?;
                 return Err(decoder.error("holds no frames".to_owned()));
             }
             Err(error) => return Err(decoder.failed(&error)),
@@ -179,17 +179,5 @@ impl Frames for VideoDecoder {
         }
         self.pixels.read_exact(pixels).map_err(|error| self.failed(&error))?;
         Ok(true)
-    }
-
-    fn skip(&mut self) -> Result<bool> {
-        if !self.begin()? {
-            return Ok(false);
-        }
-        let frame = bytes(self.size, PixelFormat::Rgb8) as u64;
-        match io::copy(&mut self.pixels.by_ref().take(frame), &mut io::sink()) {
-            Ok(read) if read == frame => Ok(true),
-            Ok(_) => Err(self.failed(&ErrorKind::UnexpectedEof.into())),
-            Err(error) => Err(self.failed(&error)),
-        }
     }
 }

@@ -4,8 +4,7 @@
 //! pipe of uncompressed pictures ([`VideoDecoder`]), and encodes what is written to it ([`VideoEncoder`]). Nothing of it is
 //! linked, and nothing else needs it: [`PictureFrames`] reads picture files and [`RawFrames`] bytes from any reader.
 //!
-//! A source of frames is a [`Frames`]: of one size and format, read into memory that the caller lends, such as the memory in
-//! which a [frame loop](crate::frame_loop) works on it.
+//! A source of frames is a [`Frames`]: of one size and format, read into memory that the caller lends.
 
 mod decoder;
 mod encoder;
@@ -42,12 +41,6 @@ pub trait Frames: Send {
     /// When a frame cannot be read or decoded, is incomplete, or has another size. Only where the source says so can it be read
     /// further.
     fn read(&mut self, pixels: &mut [u8]) -> Result<bool>;
-
-    /// Passes over the next frame. `false` when there are no more.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    fn skip(&mut self) -> Result<bool>;
 
     /// Whether after an error the next call goes on with the frame behind the broken one.
     fn survives_errors(&self) -> bool {

@@ -67,13 +67,6 @@ impl Frames for PictureFrames {
         Ok(true)
     }
 
-    fn skip(&mut self) -> Result<bool> {
-        self.first = None;
-        let more = self.next < self.pictures.len();
-        self.next += usize::from(more);
-        Ok(more)
-    }
-
     fn survives_errors(&self) -> bool {
         true
     }

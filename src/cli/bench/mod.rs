@@ -9,6 +9,7 @@ mod bandwidth;
 mod case;
 mod checks;
 mod clocks;
+mod compare;
 mod csv;
 mod engine_alone;
 mod growth;
@@ -31,7 +32,7 @@ mod whole_frames;
 
 use std::time::SystemTime;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::interrupt::Interrupt;
 use super::method::{ElementTypeArg, LayoutArg};
@@ -73,14 +74,19 @@ const INTERRUPTED: i32 = 130;
 ///
 /// Ctrl-C ends the measurement: what was measured so far is printed and written, and the exit code is 130.
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   sml bench
   sml bench --shape 1x19x512x1024 --from 4 --dtype f16 --frames 1000
   sml bench --duration 10m --plot latency.svg --hdr latency.hlog
   sml bench --cold --stages suppress --json
   sml bench --sweep sizes --plot sizes.svg
   sml bench --backbone deeplabv3plus-resnet101 --shape 1024x2048 --frames 5
-  sml bench --backbone network.pt --device cuda:0 --graph on --json")]
+  sml bench --backbone network.pt --device cuda:0 --graph on --json
+  sml bench --peers --shape 1x19x512x1024
+  sml bench compare before.json after.json --fail-above 5%"
+)]
 #[cfg_attr(
     feature = "torch",
     command(
@@ -94,6 +100,9 @@ const INTERRUPTED: i32 = 130;
     )
 )]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+
     /// Shape of the result: images, classes, height, width; with --backbone the size HxW alone will do; with --sweep sizes,
     /// classes or batch where it ends [default: 1x19x1024x2048; with --sweep 1x19x512x1024, of sizes 1x19x3872x7744]
     #[arg(long, value_name = "NxCxHxW")]
@@ -175,12 +184,21 @@ pub(super) struct Arguments {
     device: DeviceRequest,
 }
 
+/// What else than measuring is done.
+#[derive(Subcommand)]
+enum Action {
+    Compare(compare::Arguments),
+}
+
 impl Arguments {
     /// Runs the command.
     ///
     /// # Errors
     /// When options contradict each other, the device or the network cannot be used, or memory is missing.
     pub(super) fn run(&self) -> Result<()> {
+        if let Some(Action::Compare(arguments)) = &self.action {
+            return arguments.run();
+        }
         self.check()?;
         if let Some(peers) = &self.peers.peers {
             return peers::run(&self.beside(peers)?);

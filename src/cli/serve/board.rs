@@ -10,12 +10,22 @@ use axum::body::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::frame_loop::FramePart;
+
 /// Frames whose latencies are kept, and that the page's chart shows.
 const KEPT: usize = 240;
 
 /// The parts of a frame's way, in the order of [`Latency::parts`].
-pub(super) const PARTS: [&str; 8] =
-    ["queue", "upload", "backbone", "standardize", "suppress", "smooth", "after", "download"];
+pub(super) const PARTS: [FramePart; 8] = [
+    FramePart::Queue,
+    FramePart::Upload,
+    FramePart::Backbone,
+    FramePart::Standardize,
+    FramePart::Suppress,
+    FramePart::Smooth,
+    FramePart::After,
+    FramePart::Download,
+];
 
 /// A frame as the page shows it.
 pub(super) struct Shown {
@@ -47,8 +57,8 @@ pub(super) struct Latency {
 pub(super) struct Tally {
     /// Frames with a result.
     pub(super) delivered: u64,
-    /// Frames that the policy left out.
-    pub(super) dropped: u64,
+    /// Frames without one: dropped by the policy, or broken.
+    pub(super) left_out: u64,
     /// Frames whose result came too late.
     pub(super) missed_deadlines: u64,
 }
@@ -151,7 +161,7 @@ impl Board {
                 .shown
                 .as_ref()
                 .map_or_else(|| serde_json::Value::Array(Vec::new()), |shown| shown.obstacles.clone()),
-            parts: PARTS,
+            parts: PARTS.map(FramePart::name),
             latencies: latencies.map(row).collect(),
             frames: state.tally,
             ended: state.ended,

@@ -1,130 +1,165 @@
 //! From the source to the board: the loop, and the drawing of its newest frame.
 
 use std::io::Cursor;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
-use ndarray::{Array2, Axis};
 use serde::Serialize;
 
 use super::super::interrupt::Interrupt;
+use super::super::overlays::Overlays;
+use super::super::watch::feed::Feed;
 use super::Arguments;
-use super::board::{Board, Latency, Shown, Tally};
+use super::board::{Board, Latency, PARTS, Shown, Tally};
 use super::newest::Newest;
-use crate::files::{PictureSource, list_pictures, read_picture};
-use crate::obstacles::{Obstacle, ObstacleFinder, ObstacleParams};
-use crate::render::{self, ScoreRange};
-use crate::torch::{FrameTimings, Pipeline, PipelineOptions};
-use crate::{ClassStatistics, Error, PictureView, Result, Size};
+use crate::frame_loop::{
+    AnomalyFrame, FrameLoop, FrameLoopOptions, FrameTelemetry, LoopSummary, Received, Receiver,
+};
+use crate::obstacles::Obstacle;
+use crate::torch::{Pipeline, PipelineOptions};
+use crate::video::Ffmpeg;
+use crate::{Error, Result};
 
 /// Quality of the overlay, of 100: edges of small objects stay clean.
 const QUALITY: u8 = 85;
+/// How often an interrupt is looked for while no result comes.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Results that the loop lends: one that is looked at, one that waits to be drawn, one that is drawn, and one more.
+const RESULTS: usize = 4;
 
-/// Pictures and the network that looks at them.
-pub(super) struct Source {
-    pictures: Vec<PictureSource>,
-    pipeline: Pipeline,
-    /// Score from which on a pixel belongs to an obstacle.
-    threshold: Option<f32>,
-    /// Of the size of the first picture.
-    finder: Option<ObstacleFinder>,
+/// A loop that is ready, with the source that feeds it.
+pub(super) struct Live {
+    feed: Feed,
+    receiver: Receiver,
+    overlays: Overlays,
+    /// Names of the classes.
     classes: Vec<String>,
 }
 
-/// Share of the unexpected pixels that the threshold finds, by the calibration.
-const FOUND: f64 = 0.8;
-
-/// A frame that is to be drawn.
-struct Frame {
-    id: u64,
-    timestamp: Duration,
-    picture: RgbImage,
-    score: Array2<f32>,
-    obstacles: Vec<Obstacle>,
-}
-
-impl Source {
+impl Live {
+    /// Opens the source and loads the network.
+    ///
+    /// # Errors
+    /// When an option, the source or the network is not usable.
     pub(super) fn open(arguments: &Arguments) -> Result<Self> {
-        let pictures = list_pictures(&arguments.source)?;
         let backbone = arguments.model.load()?;
+        let classes = backbone.class_names().to_vec();
         let params = arguments.method.params(backbone.align_corners());
         let statistics = arguments.model.statistics(arguments.stats.as_deref(), &*backbone)?;
-        let points = statistics.as_ref().and_then(ClassStatistics::operating_points);
-        let threshold = points.map(|points| points.threshold_at_tpr(FOUND, &params)).transpose()?;
-        let classes = backbone.class_names().to_vec();
+        let naming = super::super::naming(arguments.stats.as_deref());
+        let obstacles = arguments.obstacles.params(&params, statistics.as_ref()).map_err(&naming)?;
+        if obstacles.is_none() {
+            eprintln!("no threshold is given and none was calibrated: obstacles are not looked for");
+        }
+        let measured = PipelineOptions { profile: true, ..PipelineOptions::default() };
         let pipeline =
-            Pipeline::new(backbone, params, statistics, PipelineOptions { profile: true, graph: false })?
-                .on_warning(super::super::show_warning);
-        Ok(Self { pictures, pipeline, threshold, finder: None, classes })
+            Pipeline::new(backbone, params, statistics, measured)?.on_warning(super::super::show_warning);
+        let source = arguments.source.open(&Ffmpeg::default())?;
+        let form = (source.frames.size(), source.frames.format());
+        let options = FrameLoopOptions {
+            results: RESULTS,
+            keep_picture: true,
+            obstacles,
+            temporal_smoothing: arguments.obstacles.temporal_smoothing(),
+            ..arguments.pace.options(source.live)
+        };
+        let (submitter, receiver) =
+            FrameLoop::around_pipeline(pipeline, form, options).map_err(&naming)?.split();
+        let feed = Feed::start(source, submitter)?;
+        Ok(Self { feed, receiver, overlays: Overlays::new(arguments.range), classes })
     }
 
-    /// Passes all frames through the network, until the last one or an interrupt.
-    pub(super) fn run(&mut self, board: &Board, interrupt: Interrupt) -> Result<()> {
+    /// Passes all frames through the loop, until the last one or an interrupt.
+    ///
+    /// # Errors
+    /// What ended the source, the loop or the drawing early.
+    pub(super) fn run(self, board: &Board, interrupt: Interrupt) -> Result<LoopSummary> {
+        let Self { feed, mut receiver, mut overlays, classes } = self;
         let newest = Newest::new();
-        let classes = self.classes.clone();
         thread::scope(|scope| {
             let drawing = scope.spawn(|| {
                 while let Some(frame) = newest.take() {
-                    board.show(drawn(&frame, &classes)?);
+                    board.show(shown(&frame, &mut overlays, &classes)?);
                 }
                 Ok(())
             });
-            let passed = self.pass(board, interrupt, &newest);
+            let mut passage = Passage { board, newest: &newest, tally: Tally::default() };
+            passage.pass_all(&mut receiver, interrupt, &drawing);
+            let early = interrupt.requested() || drawing.is_finished();
+            if early {
+                feed.stop();
+            }
+            let ended = receiver.finish(|frame| if early { drop(frame) } else { passage.pass(frame) });
+            let mut tally = passage.tally;
             newest.close();
-            let drawn = drawing.join().unwrap_or_else(|_| Ok(()));
-            passed.and_then(|tally| drawn.map(|()| board.end(tally)))
+            let drawn = drawing.join().unwrap_or_else(|_| {
+                Err(Error::LoopPanicked { message: "in the drawing of an overlay".to_owned() })
+            });
+            let broken = feed.join();
+            let (summary, broken) = drawn.and(ended.and_then(|summary| Ok((summary, broken?))))?;
+            tally.left_out = summary.dropped + broken;
+            board.end(tally);
+            Ok(summary)
         })
     }
+}
 
-    fn pass(&mut self, board: &Board, interrupt: Interrupt, newest: &Newest<Frame>) -> Result<Tally> {
-        let mut tally = Tally::default();
-        for (id, source) in (0..).zip(&self.pictures) {
-            if interrupt.requested() {
-                break;
+/// Results on their way out of the loop.
+struct Passage<'a> {
+    board: &'a Board,
+    newest: &'a Newest<AnomalyFrame>,
+    tally: Tally,
+}
+
+impl Passage<'_> {
+    /// Passes results on until the last one, an interrupt, or the end of the drawing.
+    fn pass_all(
+        &mut self,
+        receiver: &mut Receiver,
+        interrupt: Interrupt,
+        drawing: &ScopedJoinHandle<'_, Result<()>>,
+    ) {
+        while !interrupt.requested() && !drawing.is_finished() {
+            match receiver.receive_timeout(GLANCE) {
+                Received::Frame(frame) => self.pass(frame),
+                Received::TimedOut => {}
+                Received::Ended => return,
             }
-            let picture = read_picture(source)?;
-            let map = self.pipeline.run(&PictureView::try_from(&picture)?)?;
-            let score = map.score.index_axis(Axis(0), 0).to_owned();
-            let prediction = map.prediction.index_axis(Axis(0), 0);
-            if let (None, Some(threshold)) = (&self.finder, self.threshold) {
-                let size = Size::new(picture.height() as usize, picture.width() as usize);
-                self.finder = Some(ObstacleFinder::new(ObstacleParams::above(threshold), size)?);
-            }
-            let obstacles = match &mut self.finder {
-                Some(finder) => finder.find(score.view(), prediction)?.to_vec(),
-                None => Vec::new(),
-            };
-            let timings = self.pipeline.timings()?;
-            tally.delivered += 1;
-            board.passed(latency(id, &timings), tally);
-            newest.put(Frame { id, timestamp: Duration::ZERO, picture, score, obstacles });
         }
-        Ok(tally)
+    }
+
+    fn pass(&mut self, frame: AnomalyFrame) {
+        let id = frame.stamp().id;
+        self.tally.delivered += 1;
+        self.tally.missed_deadlines += u64::from(frame.missed_deadline());
+        // Frames are numbered from 0.
+        self.tally.left_out = (id + 1).saturating_sub(self.tally.delivered);
+        self.board.passed(latency(id, &frame.telemetry()), self.tally);
+        self.newest.put(frame);
     }
 }
 
-fn latency(id: u64, timings: &FrameTimings) -> Latency {
+fn latency(id: u64, telemetry: &FrameTelemetry) -> Latency {
     let milliseconds = |time: Duration| time.as_secs_f32() * 1e3;
-    let [preprocess, backbone, standardize, suppress, smooth] =
-        timings.rows().map(|(_, time)| milliseconds(time));
-    let parts = [0.0, preprocess, backbone, standardize, suppress, smooth, 0.0, 0.0];
-    Latency { id, parts, total: milliseconds(timings.total) }
+    Latency {
+        id,
+        parts: PARTS.map(|part| milliseconds(telemetry.part(part))),
+        total: milliseconds(telemetry.total),
+    }
 }
 
-fn drawn(frame: &Frame, classes: &[String]) -> Result<Shown> {
-    let range = ScoreRange::upper_half(frame.score.iter().copied());
-    let mut overlay = render::overlay(&frame.picture, frame.score.view(), range)?;
-    render::draw_obstacles(&mut overlay, &frame.obstacles);
-    let obstacles = frame.obstacles.iter().map(|obstacle| {
+fn shown(frame: &AnomalyFrame, overlays: &mut Overlays, classes: &[String]) -> Result<Shown> {
+    let overlay = overlays.draw(frame)?;
+    let obstacles = frame.obstacles().iter().map(|obstacle| {
         let surroundings = obstacle.surrounding_class.and_then(|class| classes.get(usize::from(class)));
         Found { obstacle, surroundings: surroundings.map(String::as_str) }
     });
     Ok(Shown {
-        id: frame.id,
-        timestamp: frame.timestamp.as_secs_f64(),
+        id: frame.stamp().id,
+        timestamp: frame.stamp().timestamp.as_secs_f64(),
         size: (overlay.height(), overlay.width()),
         jpeg: jpeg(&overlay)?,
         obstacles: serde_json::json!(obstacles.collect::<Vec<_>>()),

@@ -22,9 +22,15 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use self::board::Board;
+use self::live::Live;
 use super::interrupt::Interrupt;
+use super::loop_args::LoopArgs;
 use super::method::MethodArgs;
 use super::model::ModelArgs;
+use super::obstacle_args::ObstacleArgs;
+use super::threshold::score_range;
+use super::watch::source::SourceArgs;
+use crate::render::ScoreRange;
 use crate::{Error, Result};
 
 /// Watch what a loop finds, on a web page of this machine's
@@ -33,20 +39,30 @@ use crate::{Error, Result};
 /// --address says otherwise: whoever can connect can watch. It stays when the source has ended; Ctrl-C ends it.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  sml serve frames/
-  sml serve frames/ --model dabnet --weights dabnet.safetensors --stats cityscapes.json --port 9000
-  ssh -L 8080:localhost:8080 robot sml serve frames/    and then http://localhost:8080/ here")]
+  sml serve frames/ --rate 10
+  sml serve drive.mp4 --drivable road,sidewalk --port 9000
+  ssh -L 8080:localhost:8080 robot sml serve rtsp://camera/stream    and then http://localhost:8080/ here")]
 pub(super) struct Arguments {
-    /// Pictures (PNG, JPEG, WebP), folders of them, patterns
-    #[arg(required = true, value_name = "SOURCE")]
-    source: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
 
     #[command(flatten)]
     place: PlaceArgs,
 
-    /// Print the address as a JSON object on stdout
+    /// Scores that the overlay's colours span, LOW,HIGH. By default from the median to the 99.5 % percentile of the latest
+    /// frames
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, value_parser = score_range)]
+    range: Option<ScoreRange>,
+
+    /// Print JSON objects on stdout, one a line: the page's address, and at the end counts and latencies
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    pace: LoopArgs,
+
+    #[command(flatten)]
+    obstacles: ObstacleArgs,
 
     /// Class statistics (JSON), as `sml calibrate` writes them; bundled for the demo network and for the published
     /// DABNet weights
@@ -110,15 +126,19 @@ impl Arguments {
         let listener = self.place.listen()?;
         let address =
             listener.local_addr().map_err(|error| Error::io("the page's address", "read", error))?;
-        let mut source = live::Source::open(self)?;
+        let live = Live::open(self)?;
         let interrupt = Interrupt::catch()?;
         let board = Arc::new(Board::new());
         let server = Server::start(listener, Arc::clone(&board), &self.place.allow_host)?;
         self.announce(address)?;
-        source.run(&board, interrupt)?;
+        let summary = live.run(&board, interrupt)?;
+        eprintln!("{summary}");
+        if !interrupt.requested() {
+            eprintln!("the source has ended; the page stays until Ctrl-C");
+        }
         while !interrupt.wait(Duration::from_secs(3600)) {}
         drop(server);
-        Ok(())
+        if self.json { super::stdout::print_json_line(&summary) } else { Ok(()) }
     }
 
     fn announce(&self, address: SocketAddr) -> Result<()> {

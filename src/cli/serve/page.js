@@ -158,9 +158,9 @@ events.onmessage = message => {
   const update = JSON.parse(message.data);
   latencies = latencies.concat(update.latencies).slice(-KEPT);
   if (update.frame) newest = update;
-  const { delivered, dropped, missed_deadlines: missed } = update.frames;
+  const { delivered, left_out: leftOut, missed_deadlines: missed } = update.frames;
   let text = count(delivered, 'frame');
-  if (dropped) text += ', ' + dropped + ' left out';
+  if (leftOut) text += ', ' + leftOut + ' left out';
   if (missed) text += ', ' + missed + ' too late';
   if (update.ended) say('The source has ended: ' + text + '.');
   else say(update.frame ? 'Live: ' + text + '.' : 'Waiting for the first picture.');

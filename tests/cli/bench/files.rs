@@ -63,7 +63,9 @@ fn the_plot_is_drawn_in_both_forms() {
     run(&folder, &["--plot", "a.svg"]);
     let svg = text(&folder, "a.svg");
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
-    for word in ["Latency of 5 frames", "all, 1x5x32x64 f32 from 1/1, cpu", "frame", "p50", "p99", "measurements"] {
+    for word in
+        ["Latency of 5 frames", "all, 1x5x32x64 f32 from 1/1, cpu", "frame", "p50", "p99", "measurements"]
+    {
         assert!(svg.contains(word), "{word}");
     }
     run(&folder, &["--plot", "a.png", "--stages", "smooth"]);
@@ -83,7 +85,8 @@ fn base64(text: &str) -> Vec<u8> {
         b'/' => 63,
         _ => panic!("{letter} is not of base64"),
     };
-    let digits: Vec<u32> = text.trim_end_matches('=').bytes().map(|letter| u32::from(value(letter))).collect();
+    let digits: Vec<u32> =
+        text.trim_end_matches('=').bytes().map(|letter| u32::from(value(letter))).collect();
     let of = |four: &[u32]| {
         let bits = four.iter().fold(0, |bits, digit| (bits << 6) | digit) << (6 * (4 - four.len()));
         bits.to_be_bytes()[1..four.len()].to_vec()
@@ -96,7 +99,8 @@ fn the_log_holds_a_histogram_for_each_stage() {
     let folder = Folder::new();
     let report = run(&folder, &["--hdr", "a.hlog"]);
     let log = folder.read("a.hlog");
-    let entries: Vec<LogEntry<'_>> = IntervalLogIterator::new(&log).map(|entry| entry.ok().unwrap()).collect();
+    let entries: Vec<LogEntry<'_>> =
+        IntervalLogIterator::new(&log).map(|entry| entry.ok().unwrap()).collect();
     let intervals: Vec<_> = entries
         .iter()
         .filter_map(|entry| match entry {
@@ -114,7 +118,10 @@ fn the_log_holds_a_histogram_for_each_stage() {
         assert_eq!(histogram.len(), 5);
         let longest = number(&result["latency_us"]["max"]) * 1e3;
         assert!((histogram.max() as f64 / longest - 1.0).abs() < 2e-3, "{} {longest}", histogram.max());
-        assert!((interval.max() * 1e6 / longest - 1.0).abs() < 0.02 || interval.max() < 0.05, "in milliseconds");
+        assert!(
+            (interval.max() * 1e6 / longest - 1.0).abs() < 0.02 || interval.max() < 0.05,
+            "in milliseconds"
+        );
         assert!(interval.duration() > Duration::ZERO || number(&report["measured_s"]) < 1e-3);
     }
 }
@@ -131,7 +138,10 @@ fn percentiles_are_a_table() {
         .filter(|line| !line.starts_with('#'))
         .map(|line| line.split_whitespace().map(|cell| cell.parse().unwrap()).collect())
         .collect();
-    assert!(rows.iter().map(|row| row[1]).is_sorted() && rows.iter().map(|row| row[0]).is_sorted(), "{table}");
+    assert!(
+        rows.iter().map(|row| row[1]).is_sorted() && rows.iter().map(|row| row[0]).is_sorted(),
+        "{table}"
+    );
     let last = rows.last().unwrap();
     assert_eq!((last[1], last[2], last.len()), (1.0, 5.0, 3));
     let longest = number(&report["results"][3]["latency_us"]["max"]);

@@ -73,7 +73,10 @@ fn the_first_frame_the_options_and_the_memory_are_told() {
     for name in ["construction_us", "construction_again_us", "frame_us", "warmup_us"] {
         assert!(number(&first[name]) > 0.0, "{name}: {first:#}");
     }
-    assert!(first["compile_us"].is_null() && first["kernels_compiled"].is_null(), "nothing is compiled on the CPU");
+    assert!(
+        first["compile_us"].is_null() && first["kernels_compiled"].is_null(),
+        "nothing is compiled on the CPU"
+    );
     let options = &report["options"];
     assert_eq!((&options["stages"], &options["cache"]), (&"all".into(), &"turns".into()));
     assert_eq!((&options["batch"], &options["concurrency"]), (&1.into(), &1.into()));
@@ -109,7 +112,10 @@ fn the_notes_describe_every_field() {
     let (_, notes) = notes.split_once("## The JSON of `sml bench`").unwrap();
     let mut found = BTreeSet::new();
     fields(&report(&[]), &mut found);
-    fields(&bench(&[&["--json", "--sweep", "batch", "--batch", "2"], &SMALL[..]].concat()).succeeded().json(), &mut found);
+    fields(
+        &bench(&[&["--json", "--sweep", "batch", "--batch", "2"], &SMALL[..]].concat()).succeeded().json(),
+        &mut found,
+    );
     assert!(found.len() > 40, "{found:?}");
     for name in found {
         assert!(notes.contains(&format!("`{name}`")), "benches/NOTES.md says nothing of `{name}`");

@@ -6,7 +6,11 @@ use crate::program::Folder;
 #[test]
 fn a_single_stage_is_reported_alone() {
     let pixels = 32 * 64;
-    let expected = [("standardize", 5 * pixels * 4 + 5 * pixels, "none"), ("suppress", 9 * pixels, "4,4"), ("smooth", 8 * pixels, "4,4")];
+    let expected = [
+        ("standardize", 5 * pixels * 4 + 5 * pixels, "none"),
+        ("suppress", 9 * pixels, "4,4"),
+        ("smooth", 8 * pixels, "4,4"),
+    ];
     for (stage, bytes, suppression) in expected {
         let report = report(&["--stages", stage]);
         assert_eq!(stages(&report), [stage]);

@@ -32,9 +32,14 @@ fn contradictions_are_refused() {
     for stage in ["standardize", "smooth"] {
         bench(&["--sweep", "widths", "--stages", stage]).refused(&["--sweep", "boundary width"]);
     }
-    for option in
-        [&["--cold"][..], &["--hot"], &["--sweep", "sizes"], &["--stages", "smooth"], &["--csv", "a.csv"], &["--concurrency", "2"]]
-    {
+    for option in [
+        &["--cold"][..],
+        &["--hot"],
+        &["--sweep", "sizes"],
+        &["--stages", "smooth"],
+        &["--csv", "a.csv"],
+        &["--concurrency", "2"],
+    ] {
         bench(&[&["--peers"], option].concat()).refused(&[option[0], "--peers"]);
     }
 }

@@ -24,7 +24,9 @@ fn catches(process: u32) -> bool {
 fn an_interrupted_run_tells_what_it_has() {
     for signal in ["-INT", "-TERM"] {
         let folder = Folder::new();
-        let options = [&["bench", "--device", "cpu", "--duration", "30h", "--json", "--csv", "a.csv"], &SMALL[..]].concat();
+        let options =
+            [&["bench", "--device", "cpu", "--duration", "30h", "--json", "--csv", "a.csv"], &SMALL[..]]
+                .concat();
         let mut command = folder.command(&options);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let start = Instant::now();

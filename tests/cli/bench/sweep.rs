@@ -38,8 +38,12 @@ fn places(report: &Value) -> Vec<f64> {
 #[test]
 fn sizes_halve_and_are_judged_by_their_cost_a_pixel() {
     let report = sweep("sizes", &["--shape", "1x5x64x128", "--from", "4"]);
-    let shapes: Vec<&str> =
-        report["sweep"]["points"].as_array().unwrap().iter().map(|point| point["shape"].as_str().unwrap()).collect();
+    let shapes: Vec<&str> = report["sweep"]["points"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|point| point["shape"].as_str().unwrap())
+        .collect();
     assert_eq!(shapes, ["1x5x12x24", "1x5x16x32", "1x5x24x44", "1x5x32x64", "1x5x44x92", "1x5x64x128"]);
     let points = report["sweep"]["points"].as_array().unwrap();
     let mut costs: Vec<f64> = points.iter().map(|point| number(&point["ns_per_pixel"])).collect();
@@ -66,15 +70,20 @@ fn classes_batches_and_widths_are_what_the_axis_says() {
 
     let widths = sweep("widths", &["--shape", "1x5x96x96", "--stages", "suppress"]);
     assert_eq!(places(&widths), [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]);
-    let suppression: Vec<&str> =
-        widths["results"].as_array().unwrap().iter().map(|row| row["suppression"].as_str().unwrap()).collect();
+    let suppression: Vec<&str> = widths["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["suppression"].as_str().unwrap())
+        .collect();
     assert_eq!(suppression, ["1,1", "2,2", "4,4", "8,4", "16,4", "32,4"]);
 }
 
 #[test]
 fn threads_are_those_of_the_engine() {
     let folder = Folder::new();
-    let options = ["bench", "--device", "cpu", "--sweep", "threads", "--shape", "1x5x32x64", "--frames", "3", "--json"];
+    let options =
+        ["bench", "--device", "cpu", "--sweep", "threads", "--shape", "1x5x32x64", "--frames", "3", "--json"];
     let mut command = folder.command(&options);
     command.env("RAYON_NUM_THREADS", "3");
     let report = crate::program::Finished::of(command, &options).succeeded().json();
@@ -89,8 +98,21 @@ fn threads_are_those_of_the_engine() {
 fn the_table_tells_slope_and_evenness_and_the_files_hold_every_point() {
     let folder = Folder::new();
     let options = [
-        "bench", "--device", "cpu", "--frames", "3", "--sweep", "batch", "--shape", "2x5x32x64", "--plot", "a.svg",
-        "--csv", "a.csv", "--hdr", "a.hlog",
+        "bench",
+        "--device",
+        "cpu",
+        "--frames",
+        "3",
+        "--sweep",
+        "batch",
+        "--shape",
+        "2x5x32x64",
+        "--plot",
+        "a.svg",
+        "--csv",
+        "a.csv",
+        "--hdr",
+        "a.hlog",
     ];
     let run = folder.sml(&options).succeeded();
     for word in ["sweep of batch", "images a frame", "1x5x32x64", "2x5x32x64", "slope", "cost per pixel is"] {

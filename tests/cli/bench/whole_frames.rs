@@ -25,7 +25,8 @@ fn the_bundled_network_is_measured_with_its_post_processing() {
     assert!(number(&whole["frames_per_s"]) > 0.0);
 
     let run = bench(&["--model", "demo", "--shape", "1x19x64x128", "--precision", "bf16"]).succeeded();
-    for word in ["64x128 pictures -> demo (bf16), logits at 1/8", "network", "post-processing", "end to end"] {
+    for word in ["64x128 pictures -> demo (bf16), logits at 1/8", "network", "post-processing", "end to end"]
+    {
         assert!(run.stdout().contains(word), "{word}: {}", run.stdout());
     }
 }

@@ -53,11 +53,12 @@ impl Expected {
             ));
         }
         let pairs = self.score.iter().zip(score).zip(compared);
-        let largest = pairs.filter(|(_, compared)| *compared).fold(0.0_f64, |largest, ((ours, theirs), _)| {
-            let difference = (f64::from(*ours) + f64::from(*theirs)).abs();
-            // What is not a number stays.
-            if largest.is_nan() || difference <= largest { largest } else { difference }
-        });
+        let largest =
+            pairs.filter(|(_, compared)| *compared).fold(0.0_f64, |largest, ((ours, theirs), _)| {
+                let difference = (f64::from(*ours) + f64::from(*theirs)).abs();
+                // What is not a number stays.
+                if largest.is_nan() || difference <= largest { largest } else { difference }
+            });
         let allowed = ROUNDING * self.scale.max(1.0);
         (largest.is_nan() || largest > allowed)
             .then(|| format!("its score differs by {largest:.3e}, allowed are {allowed:.3e}"))
@@ -66,7 +67,8 @@ impl Expected {
     /// Pixels that no pixel of `other` reaches.
     fn compared(&self, other: &[usize]) -> Vec<bool> {
         let Params { suppression, smoothing, .. } = Params::default();
-        let averages = suppression.map_or(0, |stage| 1 + stage.reach() as usize + stage.iterations() as usize);
+        let averages =
+            suppression.map_or(0, |stage| 1 + stage.reach() as usize + stage.iterations() as usize);
         let reach = averages + smoothing.map_or(0, |stage| stage.reach());
         let Size { height, width } = self.size;
         let mut compared = vec![true; self.score.len()];
@@ -183,7 +185,8 @@ mod tests {
         let (logits, expected) = expected(4);
         let shape = logits.shape();
         let given = (0..shape.elements()).map(|index| element(&logits, index)).collect();
-        let given = ndarray::Array4::from_shape_vec((1, 5, shape.size.height, shape.size.width), given).unwrap();
+        let given =
+            ndarray::Array4::from_shape_vec((1, 5, shape.size.height, shape.size.width), given).unwrap();
         let want = crate::reference::upsample(given.view(), SIZE, false);
         for pixel in (0..SIZE.pixels()).step_by(7) {
             let (_, y, x) = expected.place(pixel);

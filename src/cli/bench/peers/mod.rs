@@ -31,8 +31,8 @@ use crate::drawn_logits::DrawnLogits;
 use crate::files::write_npy;
 use crate::latency::Latency;
 use crate::{
-    Capacity, ClassMoments, ClassStatistics, Device, ElementType, Engine, Error, Layout, LogitsData, LogitsShape, Params, Provenance,
-    Result, Size, Stage,
+    Capacity, ClassMoments, ClassStatistics, Device, ElementType, Engine, Error, Layout, LogitsData,
+    LogitsShape, Params, Provenance, Result, Size, Stage,
 };
 
 /// Inputs that take turns, so that one's logits are not simply the last one's in the cache.
@@ -40,6 +40,10 @@ const INPUTS: usize = 3;
 
 /// Time for measuring one peer on one form of the logits.
 const TIME: Duration = Duration::from_secs(8);
+
+/// Rest before each side's frames: OpenMP's threads look for work for a moment after their frame, and would take the other side's
+/// time.
+const REST: Duration = Duration::from_millis(20);
 
 /// What runs beside the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,7 +82,7 @@ pub(super) struct PeersArgs {
     /// many as 8 seconds allow]
     #[arg(long, value_name = "PEERS", value_enum, num_args = 0.., require_equals = true, value_delimiter = ',',
           default_missing_values = ["official", "careful", "compiled", "opencv", "opencv-banded"],
-          hide_possible_values = true)]
+          hide_possible_values = true, conflicts_with_all = ["layout", "warmup"])]
     pub peers: Option<Vec<Peer>>,
 }
 
@@ -99,6 +103,13 @@ pub(super) struct Request {
 /// # Errors
 /// [`Error::File`] where there is no Python with the libraries; when there is no memory or disk space for the inputs.
 pub(super) fn run(request: &Request) -> Result<()> {
+    if request.element_type == ElementType::BF16 {
+        return Err(Error::InvalidParameter {
+            field: "--dtype",
+            given: "bf16 with --peers".to_owned(),
+            expected: "f32 or f16: NumPy has no bfloat16",
+        });
+    }
     let interrupt = Interrupt::catch()?;
     let folder = tempfile::Builder::new()
         .prefix("sml-peers-")
@@ -110,7 +121,8 @@ pub(super) fn run(request: &Request) -> Result<()> {
     // Before anything large is made: a missing library is told at once.
     let mut processes = Vec::with_capacity(request.peers.len());
     for &peer in &request.peers {
-        let (process, versions) = PeerProcess::start(&python, folder.path(), peer, report.machine.threads, interrupt)?;
+        let (process, versions) =
+            PeerProcess::start(&python, folder.path(), peer, report.machine.threads, interrupt)?;
         report.versions.extend(versions);
         processes.push((peer, process));
     }
@@ -225,7 +237,7 @@ impl Form {
             black_box(sum(inputs[turn % INPUTS].as_bytes()));
             Ok(us(start.elapsed()))
         };
-        let (turns, _) = Turns::measure(limit, ours, read);
+        let (turns, _) = Turns::measure(limit, || rest(interrupt), ours, read);
         self.keep(READ, &turns);
     }
 
@@ -249,7 +261,8 @@ impl Form {
         let interrupt = process.interrupt();
         let Self { inputs, engine, expected, .. } = self;
         let ours = |turn: usize| submit(engine, &inputs[turn % INPUTS], expected.size, interrupt);
-        let (turns, ended) = Turns::measure(limit, ours, |turn| process.run(turn % INPUTS));
+        let (turns, ended) =
+            Turns::measure(limit, || rest(interrupt), ours, |turn| process.run(turn % INPUTS));
         if let Err(problem) = ended {
             report.skipped.push(reason(problem));
         }
@@ -258,7 +271,8 @@ impl Form {
 
     /// How the result that the peer has just written differs; the error says why it cannot be read.
     fn difference(&self, folder: &Path) -> std::result::Result<Option<String>, String> {
-        let read = |name: &str| std::fs::read(folder.join(name)).map_err(|error| format!("its {name}: {error}"));
+        let read =
+            |name: &str| std::fs::read(folder.join(name)).map_err(|error| format!("its {name}: {error}"));
         let (score, prediction) = (read("score.bin")?, read("prediction.bin")?);
         let (scores, _) = score.as_chunks::<4>();
         let score: Vec<f32> = scores.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect();
@@ -300,6 +314,10 @@ fn submit(
     Ok(us(start.elapsed()))
 }
 
+fn rest(interrupt: Interrupt) {
+    interrupt.wait(REST);
+}
+
 fn us(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
@@ -310,10 +328,7 @@ fn write_logits(path: &Path, input: &DrawnLogits) -> Result<()> {
     match input.logits()?.data() {
         LogitsData::F32(data) => write_npy(path, &shape, data),
         LogitsData::F16(data) => write_npy(path, &shape, data),
-        LogitsData::BF16(_) => Err(Error::InvalidParameter {
-            field: "--dtype",
-            given: "bf16 with --peers".to_owned(),
-            expected: "f32 or f16: NumPy has no bfloat16",
-        }),
+        // Refused before.
+        LogitsData::BF16(data) => write_npy(path, &shape, bytemuck::cast_slice::<_, u16>(data)),
     }
 }

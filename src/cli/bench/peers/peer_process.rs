@@ -110,7 +110,9 @@ impl PeerProcess {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         command.env("OMP_NUM_THREADS", threads.to_string()).envs(ALLOCATOR);
         // Nothing may stay behind when the folder goes.
-        command.env("TORCHINDUCTOR_CACHE_DIR", folder.join("compiled")).env("TORCHINDUCTOR_COMPILE_THREADS", "1");
+        command
+            .env("TORCHINDUCTOR_CACHE_DIR", folder.join("compiled"))
+            .env("TORCHINDUCTOR_COMPILE_THREADS", "1");
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         // Ctrl-C is for this program, which then ends the peer.
         #[cfg(unix)]
@@ -156,7 +158,11 @@ impl PeerProcess {
         time.ok_or_else(|| "it gave an answer that is none".to_owned())
     }
 
-    fn ask(&mut self, command: std::fmt::Arguments<'_>, longest: Duration) -> std::result::Result<Answer, String> {
+    fn ask(
+        &mut self,
+        command: std::fmt::Arguments<'_>,
+        longest: Duration,
+    ) -> std::result::Result<Answer, String> {
         // A process that has ended tells why by its answer, or by its silence.
         let _ = self.commands.write_fmt(command).and_then(|()| self.commands.flush());
         match self.answer(longest)? {
@@ -173,13 +179,16 @@ impl PeerProcess {
             }
             match self.answers.recv_timeout(LOOK) {
                 Ok(line) => {
-                    return serde_json::from_str(&line).map_err(|_| "it gave an answer that is none".to_owned());
+                    return serde_json::from_str(&line)
+                        .map_err(|_| "it gave an answer that is none".to_owned());
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(format!("no answer within {} seconds", longest.as_secs()));
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err(format!("it ended: {}", self.last_words())),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("it ended: {}", self.last_words()));
+                }
             }
         }
     }

@@ -91,7 +91,8 @@ impl Ratio {
     /// By nearest ranks; `None` of no ratios.
     pub fn of(mut ratios: Vec<f64>) -> Option<Self> {
         ratios.sort_by(f64::total_cmp);
-        let rank = |part: f64| ratios.get(((part * ratios.len() as f64).ceil() as usize).saturating_sub(1)).copied();
+        let rank =
+            |part: f64| ratios.get(((part * ratios.len() as f64).ceil() as usize).saturating_sub(1)).copied();
         let [median, p10, p90, most] = [rank(0.5)?, rank(0.1)?, rank(0.9)?, rank(1.0)?];
         Some(Self { median, p10, p90, least: rank(0.0)?, most })
     }
@@ -129,7 +130,8 @@ impl Report {
         let Machine { cpu, threads, instruction_set, load_average, .. } = &self.machine;
         let cpu = cpu.as_deref().unwrap_or("processor of unknown name");
         let load = |load: Option<f64>| load.map_or("unknown".to_owned(), |load| format!("{load:.2}"));
-        let versions: Vec<String> = self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let versions: Vec<String> =
+            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         let mut text = format!(
             "sml {} beside what runs in Python, in turns, on the same inputs; results were compared first\n\
              {cpu}, {threads} threads, {instruction_set}; {}\n\

@@ -5,9 +5,6 @@ use std::time::{Duration, Instant};
 /// Frames of one side in one turn. The first one only wakes threads and caches, and is not counted.
 const FRAMES: usize = 3;
 
-/// Rest before each side: OpenMP's threads look for work for a moment after their frame, and would take the other side's time.
-const REST: Duration = Duration::from_millis(20);
-
 /// Turns at least, however long they take, and at most.
 const LEAST: usize = 5;
 const MOST: usize = 60;
@@ -39,9 +36,10 @@ pub(super) struct Turns {
 
 impl Turns {
     /// Measures until `limit`. Both sides are given the number of an input and tell the microseconds that it took; who comes first
-    /// changes from turn to turn. The error is that of a side, with the turns that were whole before.
+    /// changes from turn to turn, and `rest` comes before each. The error is that of a side, with the turns that were whole before.
     pub fn measure<E>(
         limit: Limit,
+        rest: impl Fn(),
         mut ours: impl FnMut(usize) -> Result<f64, E>,
         mut theirs: impl FnMut(usize) -> Result<f64, E>,
     ) -> (Self, Result<(), E>) {
@@ -49,10 +47,14 @@ impl Turns {
         let mut turns = Self::default();
         while !limit.is_reached(turns.number(), start) {
             let input = turns.number();
+            let side = |run: &mut dyn FnMut(usize) -> Result<f64, E>| {
+                rest();
+                side(input, run)
+            };
             let both = if input % 2 == 0 {
-                side(input, &mut ours).and_then(|ours| Ok((ours, side(input, &mut theirs)?)))
+                side(&mut ours).and_then(|ours| Ok((ours, side(&mut theirs)?)))
             } else {
-                side(input, &mut theirs).and_then(|theirs| Ok((side(input, &mut ours)?, theirs)))
+                side(&mut theirs).and_then(|theirs| Ok((side(&mut ours)?, theirs)))
             };
             match both {
                 Ok((ours, theirs)) => {
@@ -79,8 +81,7 @@ impl Turns {
 }
 
 /// The counted frames of one side.
-fn side<E>(input: usize, run: &mut impl FnMut(usize) -> Result<f64, E>) -> Result<[f64; FRAMES - 1], E> {
-    std::thread::sleep(REST);
+fn side<E>(input: usize, run: &mut dyn FnMut(usize) -> Result<f64, E>) -> Result<[f64; FRAMES - 1], E> {
     run(input)?;
     let mut times = [0.0; FRAMES - 1];
     for (frame, time) in times.iter_mut().enumerate() {
@@ -103,7 +104,7 @@ mod tests {
                 Ok::<f64, ()>(time)
             }
         };
-        let (turns, ended) = Turns::measure(Limit::Turns(2), run('o', 2.0), run('t', 6.0));
+        let (turns, ended) = Turns::measure(Limit::Turns(2), || (), run('o', 2.0), run('t', 6.0));
         assert_eq!((ended, turns.number(), turns.ratios()), (Ok(()), 2, vec![3.0, 3.0]));
         let want = [('o', 0), ('t', 0), ('t', 1), ('o', 1)];
         let want: Vec<(char, usize)> =
@@ -118,7 +119,7 @@ mod tests {
             left -= 1;
             if left == 0 { Err("gone") } else { Ok(4.0) }
         };
-        let (turns, ended) = Turns::measure(Limit::Turns(9), |_| Ok(2.0), theirs);
+        let (turns, ended) = Turns::measure(Limit::Turns(9), || (), |_| Ok(2.0), theirs);
         assert_eq!((ended, turns.number(), turns.theirs.len()), (Err("gone"), 2, 4));
     }
 
