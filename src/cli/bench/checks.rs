@@ -50,31 +50,7 @@ impl Arguments {
                 "a stage that the boundary width has to do with",
             ),
         ])?;
-        self.check_peers()?;
         self.check_network()
-    }
-
-    /// Peers are measured on the CPU, in turns with one engine, frame by frame.
-    fn check_peers(&self) -> Result<()> {
-        if self.peers.peers.is_none() {
-            return Ok(());
-        }
-        const GIVEN: &str = "given with --peers";
-        const OWN: &str = "a run without --peers, which measures whole frames in turns with its own table";
-        obey(&[
-            (self.has_network(), "--backbone", GIVEN, OWN),
-            (self.stages != StagesArg::All, "--stages", GIVEN, OWN),
-            (self.layout.is_some(), "--layout", GIVEN, OWN),
-            (self.batch.is_some(), "--batch", GIVEN, OWN),
-            (self.graph.is_some(), "--graph", GIVEN, OWN),
-            (self.cold, "--cold", GIVEN, OWN),
-            (self.hot, "--hot", GIVEN, OWN),
-            (self.concurrency > 1, "--concurrency", GIVEN, OWN),
-            (self.sweep.is_some(), "--sweep", GIVEN, OWN),
-            (self.duration.is_some(), "--duration", GIVEN, OWN),
-            (self.warmup.is_some(), "--warmup", GIVEN, OWN),
-            (self.outputs.any(), "--csv, --plot or --hdr", GIVEN, OWN),
-        ])
     }
 
     #[cfg(feature = "torch")]

@@ -1,6 +1,5 @@
 //! The engine on drawn logits, without a network.
 
-use std::any::Any;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -199,7 +198,7 @@ impl Subject for EngineAlone<'_> {
 
     /// A stream of its own: on CUDA's default stream engines would wait for each other.
     #[cfg(all(feature = "torch", feature = "cuda"))]
-    fn enter_thread(&self) -> Result<Option<Box<dyn Any>>> {
+    fn enter_thread(&self) -> Result<Option<Box<dyn std::any::Any>>> {
         match self.engine.device() {
             Device::Cpu => Ok(None),
             Device::Cuda(_) => Ok(Some(Box::new(self.engine.stream_guard()?))),

@@ -47,11 +47,6 @@ pub(super) struct Finished {
 }
 
 impl OutputArgs {
-    /// Whether a file was asked for.
-    pub fn any(&self) -> bool {
-        self.csv.is_some() || self.plot.is_some() || self.hdr.is_some()
-    }
-
     /// # Errors
     /// [`Error::InvalidParameter`] for endings that say nothing and for one file with two contents; [`Error::Io`] for folders that are
     /// missing.

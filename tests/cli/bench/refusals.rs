@@ -32,16 +32,6 @@ fn contradictions_are_refused() {
     for stage in ["standardize", "smooth"] {
         bench(&["--sweep", "widths", "--stages", stage]).refused(&["--sweep", "boundary width"]);
     }
-    for option in [
-        &["--cold"][..],
-        &["--hot"],
-        &["--sweep", "sizes"],
-        &["--stages", "smooth"],
-        &["--csv", "a.csv"],
-        &["--concurrency", "2"],
-    ] {
-        bench(&[&["--peers"], option].concat()).refused(&[option[0], "--peers"]);
-    }
 }
 
 #[test]
