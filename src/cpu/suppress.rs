@@ -16,12 +16,9 @@
 
 use pulp::NullaryFnOnce;
 
-use super::masks::{Masks, Progress, reaches};
+use super::masks::{CHUNK, Masks, Progress};
 use super::rolling::Rolling;
 use crate::{BorderLabels, Suppression};
-
-/// Pixels of a row that are averaged together, if one of them is masked.
-const CHUNK: usize = 32;
 
 /// Columns of a row of weights: one more on either side, so that every pixel has its neighbours.
 fn pitch(width: usize) -> usize {
@@ -53,6 +50,7 @@ impl Iterations {
 pub(super) struct Scratch {
     boundary: Rolling<u8>,
     distance: Rolling<u8>,
+    nearest: Rolling<u8>,
     spread: Vec<u8>,
     above: Vec<f32>,
     below: Vec<f32>,
@@ -66,6 +64,7 @@ impl Scratch {
         Self {
             boundary: Rolling::new(2 * usize::from(iterations.reach) + 1, width),
             distance: Rolling::new(halo + 3, width),
+            nearest: Rolling::new(halo + 3, width.div_ceil(CHUNK)),
             spread: vec![0; width],
             above: vec![0.0; halo * width],
             below: vec![0.0; halo * width],
@@ -116,8 +115,15 @@ impl NullaryFnOnce for Lane<'_> {
     fn call(self) {
         let Self { iterations, prediction, width, first, above, below, scratch, score } = self;
         let (height, end) = (prediction.len() / width, first + score.len() / width);
-        let Scratch { boundary, distance, spread, above: above_copy, below: below_copy, iterations: states } =
-            scratch;
+        let Scratch {
+            boundary,
+            distance,
+            nearest,
+            spread,
+            above: above_copy,
+            below: below_copy,
+            iterations: states,
+        } = scratch;
         let (above_copy, below_copy) = (&mut above_copy[..above.len()], &mut below_copy[..below.len()]);
         above_copy.copy_from_slice(above);
         below_copy.copy_from_slice(below);
@@ -132,6 +138,7 @@ impl NullaryFnOnce for Lane<'_> {
             reach: iterations.reach,
             boundary: Progress::new(boundary, start.saturating_sub(usize::from(iterations.reach))),
             distance: Progress::new(distance, start),
+            nearest,
             spread,
         };
         for state in states.iter_mut() {
@@ -192,8 +199,8 @@ impl Iteration {
     #[inline(always)]
     fn average(&mut self, y: usize, height: usize, masks: &Masks<'_>, rows: &mut Rows<'_>) {
         let Self { radius, weights, weighed, before, kept } = self;
-        let (mask, width) = (masks.row(y), masks.width);
-        if !reaches(mask, *radius) {
+        let (mask, nearest, width) = (masks.row(y), masks.nearest(y), masks.width);
+        if nearest.iter().all(|distance| distance > radius) {
             return;
         }
         let window = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
@@ -208,13 +215,10 @@ impl Iteration {
             weights.row(below, pitch(width)),
         ];
         let length = CHUNK.min(width);
-        for x in (0..width).step_by(CHUNK) {
+        for (x, _) in (0..width).step_by(CHUNK).zip(nearest).filter(|(_, distance)| *distance <= radius) {
             // The last chunk overlaps the one before: doing masked pixels twice changes nothing, for they do not count.
             let x = x.min(width - length);
             let mask = &mask[x..x + length];
-            if !reaches(mask, *radius) {
-                continue;
-            }
             let unchanged = |y: usize| if kept[y % 2] == y { before.row(y, width) } else { rows.row(y) };
             let scores = [unchanged(above), unchanged(own), unchanged(below)];
             let (sum, count) = if x > 0 && x + length < width {
