@@ -28,13 +28,18 @@ impl Interrupt {
     pub(super) fn catch() -> Result<Self> {
         static ASKED: OnceLock<Asked> = OnceLock::new();
         let asked = ASKED.get_or_init(Asked::default);
-        let caught = ctrlc::try_set_handler(move || {
+        let handler = move || {
             if asked.once.swap(true, Ordering::SeqCst) {
                 std::process::exit(INTERRUPTED);
             }
             drop(asked.told.lock().unwrap_or_else(PoisonError::into_inner));
             asked.change.notify_all();
-        });
+        };
+        // A script's background jobs come with SIGINT ignored; `try_set_handler` would leave SIGTERM alone for that, too.
+        let caught = match hangups_are_ignored() {
+            true => ctrlc::try_set_handler(handler),
+            false => ctrlc::set_handler(handler),
+        };
         match caught {
             // A command that asks twice gets the same.
             Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(Self(asked)),
@@ -54,4 +59,13 @@ impl Interrupt {
         let _told = self.0.change.wait_timeout_while(told, most, |()| !self.requested());
         self.requested()
     }
+}
+
+/// Whether the program runs under `nohup`, which is to survive the end of the terminal: then no signal is caught, since SIGHUP
+/// would be, too.
+fn hangups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Bit 0 is signal 1.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
 }
