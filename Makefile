@@ -72,9 +72,10 @@ SONAME := libsml.so.$(shell echo $(VERSION) | sed -E 's/^(0\.[0-9]+|[0-9]+).*/\1
 header:
 	SML_UPDATE_HEADER=1 cargo test --locked --no-default-features --features c-interface --test c_interface header::
 
+# Never unloaded (`nodelete`): its threads outlive whoever loaded it.
 c-library:
 	cargo rustc --release --locked --lib --crate-type cdylib,staticlib --no-default-features \
-		--features $(C_FEATURES) -- -C link-arg=-Wl,-soname,$(SONAME)
+		--features $(C_FEATURES) -- -C link-arg=-Wl,-soname,$(SONAME),-z,nodelete
 
 # Builds first where there is a cargo: root often has none, and installs what `make c-library` has built.
 install:

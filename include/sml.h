@@ -16,7 +16,8 @@
  * Threads    Every function may be called from every thread, and handles go from thread to thread freely. An
  *            engine (or finder) serves one call at a time: a second one from another thread is SML_ERROR_BUSY, at
  *            once. Different engines serve different threads at the same time. Messages are of the thread that failed.
- *            A child of fork() must not use the library when its parent has.
+ *            A child of fork() must not use the library when its parent has. Once loaded, the library stays: dlclose
+ *            does not unload it.
  * Memory     Pointers are borrowed for the duration of a call, unless a function says otherwise; nothing that is
  *            given is freed. What a function points the caller to belongs to the handle, and ends with it.
  * Versions   Structures begin with their size: set struct_size to sizeof of the structure, and every field that

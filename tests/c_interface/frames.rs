@@ -23,11 +23,11 @@ fn shape() -> LogitsShape {
 }
 
 /// An engine of the C interface, with the default parameters.
-struct COwned {
+struct CEngine {
     engine: *mut sml_engine,
 }
 
-impl COwned {
+impl CEngine {
     fn new(threads: usize) -> Self {
         let options = sml_engine_options {
             struct_size: size_of::<sml_engine_options>(),
@@ -116,7 +116,7 @@ impl COwned {
     }
 }
 
-impl Drop for COwned {
+impl Drop for CEngine {
     fn drop(&mut self) {
         assert_eq!(sml_engine_destroy(self.engine), SML_OK);
     }
@@ -187,7 +187,7 @@ fn padded() -> [usize; 4] {
 
 #[test]
 fn frames_of_every_kind_give_the_engines_bits() {
-    let engine = COwned::new(1);
+    let engine = CEngine::new(1);
     let single: Vec<f32> = (0..1200).map(|i| 4.0 + 3.0 * (i as f32 * 0.7).sin()).collect();
     let half: Vec<f16> = single.iter().map(|&logit| f16::from_f32(logit)).collect();
     let brain: Vec<bf16> = single.iter().map(|&logit| bf16::from_f32(logit)).collect();
@@ -225,7 +225,7 @@ fn frames_of_every_kind_give_the_engines_bits() {
 
 #[test]
 fn warnings_are_the_engines() {
-    let engine = COwned::new(0);
+    let engine = CEngine::new(0);
     let expected = "classes [3] have no usable statistics: standardized with the pooled ones";
     assert_eq!(engine.warnings(), [expected]);
 }

@@ -184,6 +184,12 @@ fn threads_take_turns_or_are_refused() {
 }
 
 #[test]
+fn a_plugin_that_is_closed_leaves_the_library_loaded() {
+    let Some(program) = test_program("plugin.c") else { return };
+    assert_eq!(run(&program), concat!(env!("CARGO_PKG_VERSION"), " stays\n"));
+}
+
+#[test]
 fn a_panic_inside_the_library_is_an_error_code() {
     let Some(program) = test_program("panic.c") else { return };
     let text = run(&program);
