@@ -114,7 +114,7 @@ int main() try {
     auto what = sized<sml_obstacle_options>();
     what.height = height;
     what.width = width;
-    what.threshold = 0.0f;
+    what.threshold = 1.0f;
     auto finder =
         make<sml_obstacle_finder>([&](sml_obstacle_finder **handle) { return sml_obstacle_finder_create(&what, handle); });
     size_t count = 0;

@@ -134,7 +134,7 @@ fn the_cpp_example_finds_what_the_engine_finds() {
     assert_eq!(place, format!("most anomalous: row {row}, column {column}, score"));
     // Nine digits name one float32 and no other.
     assert_eq!(score.parse::<f32>().unwrap().to_bits(), highest.to_bits());
-    let mut finder = ObstacleFinder::new(ObstacleParams::above(0.0), picture).unwrap();
+    let mut finder = ObstacleFinder::new(ObstacleParams::above(1.0), picture).unwrap();
     let obstacles =
         finder.find(map.score.index_axis(Axis(0), 0), map.prediction.index_axis(Axis(0), 0)).unwrap();
     assert_eq!(obstacles.len(), 1);
