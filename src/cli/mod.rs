@@ -12,6 +12,7 @@ mod dataset;
 mod demo;
 mod doctor;
 mod eval;
+mod interrupt;
 #[cfg(feature = "torch")]
 mod logits;
 mod method;
