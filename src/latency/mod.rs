@@ -11,6 +11,6 @@ mod measuring_loop;
 mod samples;
 mod summary;
 
-pub use measuring_loop::{Limit, Signals, measure};
+pub use measuring_loop::{Limit, measure};
 pub use samples::Samples;
 pub use summary::Latency;

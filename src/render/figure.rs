@@ -16,6 +16,8 @@ use super::canvas::Canvas;
 use super::class_histograms::ClassHistogramsChart;
 use super::curves::CurvesChart;
 use super::html::escape;
+use super::latency_figure::LatencyChart;
+use super::scaling_figure::ScalingChart;
 use crate::{Error, Result};
 
 /// Units of a layout in a pixel.
@@ -88,9 +90,12 @@ pub(super) fn label(name: &str, most: usize) -> String {
 pub(super) enum Content {
     Curves(CurvesChart),
     ClassHistograms(ClassHistogramsChart),
+    Latency(LatencyChart),
+    Scaling(ScalingChart),
 }
 
-/// A chart, as made by [`curves`](fn@super::curves) and [`class_histograms`](fn@super::class_histograms).
+/// A chart, as made by [`curves`](fn@super::curves), [`class_histograms`](fn@super::class_histograms),
+/// [`latency_figure`](fn@super::latency_figure) and [`scaling_figure`](fn@super::scaling_figure).
 pub struct Figure {
     title: String,
     content: Content,
@@ -115,6 +120,8 @@ impl Figure {
         match &self.content {
             Content::Curves(chart) => self.written(chart),
             Content::ClassHistograms(chart) => self.written(chart),
+            Content::Latency(chart) => self.written(chart),
+            Content::Scaling(chart) => self.written(chart),
         }
     }
 
@@ -126,6 +133,8 @@ impl Figure {
         match &self.content {
             Content::Curves(chart) => painted(chart),
             Content::ClassHistograms(chart) => painted(chart),
+            Content::Latency(chart) => painted(chart),
+            Content::Scaling(chart) => painted(chart),
         }
     }
 

@@ -14,6 +14,8 @@
 //! * [`PaperFigure`]: photographs beside the masks of each method;
 //! * [`curves`](fn@curves): ROC and precision-recall curves as SVG and as a picture;
 //! * [`class_histograms`](fn@class_histograms): how scores are distributed in each class, likewise;
+//! * [`latency_figure`](fn@latency_figure): latency over the frames, and its histogram;
+//! * [`scaling_figure`](fn@scaling_figure): how cost grows along an axis;
 //! * [`report`]: a web page of scenes with a table of metrics;
 //! * [`evaluation_report`](fn@evaluation_report): a web page of a whole evaluation, in one file;
 //! * [`table`]: the table as text.
@@ -27,6 +29,7 @@ mod curves;
 mod evaluation_report;
 mod figure;
 mod html;
+mod latency_figure;
 mod letters;
 mod marker;
 pub mod mask;
@@ -37,6 +40,7 @@ pub mod palette;
 mod paper_figure;
 pub mod report;
 mod report_picture;
+mod scaling_figure;
 pub mod table;
 mod text;
 
@@ -50,12 +54,14 @@ pub use colormap::{ScoreRange, heat_map};
 pub use curves::{Curve, curves};
 pub use evaluation_report::{ReportPictures, ReportScene, evaluation_report};
 pub use figure::Figure;
+pub use latency_figure::{LatencySeries, latency_figure};
 pub use montage::{Panel, montage};
 pub use obstacle_boxes::draw_obstacles;
 pub use overlay::overlay;
 pub use palette::colorize;
 pub use paper_figure::PaperFigure;
 pub use report_picture::ReportPicture;
+pub use scaling_figure::{ScalingPoints, scaling_figure};
 
 use crate::{Error, Result};
 

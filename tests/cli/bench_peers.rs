@@ -156,8 +156,9 @@ fn options_that_mean_nothing_are_refused() {
     let folder = Folder::new();
     let sml = |options: &[&str]| folder.sml(&[&["bench", "--peers=opencv"], options].concat());
     folder.sml(&["bench", "--peers=numba"]).misused(&["numba", "opencv-banded"]);
-    sml(&["--shape", "1x5x30x64"]).refused(&["--shape", "30x64 from 1/4"]);
+    sml(&["--shape", "1x5x30x64"]).refused(&["--shape", "30x64 with --from 4"]);
     sml(&["--dtype", "bf16"]).refused(&["bf16", "NumPy has no bfloat16"]);
     sml(&["--layout", "nhwc"]).misused(&["--layout", "--peers"]);
-    sml(&["--warmup", "3"]).misused(&["--warmup", "--peers"]);
+    sml(&["--sweep", "sizes"]).misused(&["--sweep", "--peers"]);
+    sml(&["--device", "cuda:0"]).misused(&["--device", "--peers"]);
 }

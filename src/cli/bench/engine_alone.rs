@@ -1,286 +1,238 @@
 //! The engine on drawn logits, without a network.
 
-use std::hint::black_box;
+use std::any::Any;
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
+use indicatif::ProgressBar;
+use rayon::ThreadPool;
 
-use super::report::{First, Latency, MOST_SAMPLES, Machine, Memory, Options, Report, Row, SCHEMA, us};
-use super::{Frames, ResultShape};
+use super::bandwidth::Flusher;
+use super::case::Case;
+use super::inputs::Inputs;
+use super::machine::available_bytes;
+use super::measurement::{Measured, run};
+use super::report::{First, Memory, us};
+use super::settings::{Cache, Settings};
+use super::subject::{Pass, Subject};
+use crate::cli::interrupt::Interrupt;
 use crate::drawn_logits::DrawnLogits;
-use crate::latency::Samples;
-use crate::{Capacity, Device, ElementType, Engine, Layout, LogitsShape, Params, Result, Size, StageTimings};
+use crate::{Capacity, ClassStatistics, Device, Engine, Result, Size, Stage, StageTimings};
 
 /// Inputs that take turns, so that one's logits are not simply the last one's in the cache.
-const INPUTS: usize = 3;
+const INPUTS: u64 = 3;
 
-/// Reads of all inputs that a bandwidth is measured over, and bandwidths of which the median counts.
-const READS: usize = 3;
-const READ_MEASUREMENTS: usize = 5;
+/// The part of the available memory that inputs may take together: beyond it there are fewer of them.
+const INPUTS_SHARE: u64 = 4;
 
-/// What the engine is given.
-pub(super) struct Case {
-    pub result: ResultShape,
-    pub element_type: ElementType,
-    pub layout: Layout,
-    /// Pixels of the result for each row or column of the logits.
-    pub from: usize,
+/// What was found about one case.
+pub(super) struct Outcome {
+    pub measured: Measured,
+    pub first: First,
+    pub memory: Memory,
+    pub inputs: usize,
 }
 
-impl Case {
-    fn size(&self) -> Size {
-        self.result.size
+/// Measures one case, with the threads of `pool` where they are not to be the program's.
+///
+/// # Errors
+/// When there is no memory for the inputs, or the device fails.
+pub(super) fn measure(
+    case: &Case,
+    device: Device,
+    settings: &Settings,
+    pool: Option<&ThreadPool>,
+    interrupt: Interrupt,
+    bar: &ProgressBar,
+) -> Result<Outcome> {
+    let shape = case.logits_shape()?;
+    let size = case.result.size;
+    let capacity = Capacity::of(shape, size);
+    capacity.check_memory()?;
+    let drawn = (0..inputs(case, settings.cache)?)
+        .map(|input| {
+            let seed = (input as usize * shape.batch) as u16;
+            DrawnLogits::new(seed, shape, case.element_type, case.layout)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let statistics = drawn[0].statistics(size)?;
+    let number = drawn.len();
+    let inputs = Inputs::on(device, drawn)?;
+
+    let build = || within(pool, || engine(case, device, settings.graph, &statistics, capacity));
+    let (mut first, engine) = construct(device, build)?;
+    let mut engines = vec![engine];
+    for _ in 1..settings.concurrency {
+        engines.push(build()?);
+    }
+    let device_bytes: usize = engines.iter().map(Engine::device_bytes).sum();
+    let subject = |engine: Engine| -> Result<Box<dyn Subject + '_>> {
+        let flusher = (settings.cache == Cache::Cold).then(|| Flusher::on(device)).transpose()?;
+        let passes = passes(device, case.only);
+        let inputs = inputs.share();
+        Ok(Box::new(EngineAlone { engine, inputs, size, pool, passes, pass: passes[0], flusher }))
+    };
+    let mut subjects = engines.into_iter().map(subject).collect::<Result<Vec<_>>>()?;
+    let measured = run(&mut subjects, settings.plan(device), interrupt, bar)?;
+    first.frame_us = us(measured.first);
+    first.warmup_us = us(measured.warmup);
+    let memory = Memory {
+        peak_bytes: measured.peak_bytes,
+        device_bytes: (device != Device::Cpu).then_some(device_bytes as u64),
+    };
+    Ok(Outcome { measured, first, memory, inputs: number })
+}
+
+/// How many inputs take turns: fewer where memory is short, one where it is to stay in the caches.
+fn inputs(case: &Case, cache: Cache) -> Result<u64> {
+    let bytes = case.logit_bytes()?.max(1);
+    let affordable = available_bytes().map_or(INPUTS, |available| available / INPUTS_SHARE / bytes);
+    Ok(if cache == Cache::Hot { 1 } else { affordable.clamp(1, INPUTS) })
+}
+
+fn engine(
+    case: &Case,
+    device: Device,
+    graph: Option<bool>,
+    statistics: &ClassStatistics,
+    capacity: Capacity,
+) -> Result<Engine> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(ordinal) => {
+            let options = crate::cuda::CudaOptions { graph: graph.unwrap_or_default() };
+            Engine::on_cuda(ordinal, options, case.params(), Some(statistics), capacity)
+        }
+        Device::Cpu => {
+            debug_assert!(graph.is_none(), "graphs are for GPUs");
+            Engine::new(device, case.params(), Some(statistics), capacity)
+        }
+    }
+}
+
+/// Builds an engine twice: the first time may have to compile kernels, the second finds them in the cache.
+fn construct(device: Device, build: impl Fn() -> Result<Engine>) -> Result<(First, Engine)> {
+    let cached = || (device != Device::Cpu).then(cached_kernels).flatten();
+    let before = cached();
+    let start = Instant::now();
+    let engine = build()?;
+    let construction = start.elapsed();
+    crate::cli::warn(&engine);
+    let kernels_compiled = before.zip(cached()).map(|(before, after)| after.saturating_sub(before));
+    drop(engine);
+    let start = Instant::now();
+    let engine = build()?;
+    let again = start.elapsed();
+    let compile = kernels_compiled.map(|kernels| match kernels {
+        0 => Duration::ZERO,
+        _ => construction.saturating_sub(again),
+    });
+    let first = First {
+        construction_us: us(construction),
+        construction_again_us: Some(us(again)),
+        kernels_compiled,
+        compile_us: compile.map(us),
+        ..First::default()
+    };
+    Ok((first, engine))
+}
+
+/// Files in the cache of compiled kernels, where there is one.
+#[cfg(feature = "cuda")]
+fn cached_kernels() -> Option<u64> {
+    use crate::cuda::kernel_cache;
+    kernel_cache::folder().map(|folder| kernel_cache::inspect(&folder).files)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cached_kernels() -> Option<u64> {
+    None
+}
+
+/// The stages of a frame, and the whole.
+const SPLIT: [Pass; 1] = [Pass { stages: &["standardize", "suppress", "smooth", "all"], profiled: true }];
+/// The whole without marks in the stream, and the stages between marks.
+const WHOLE_AND_SPLIT: [Pass; 2] = [
+    Pass { stages: &["all"], profiled: false },
+    Pass { stages: &["standardize", "suppress", "smooth"], profiled: true },
+];
+const STANDARDIZE: [Pass; 1] = [Pass { stages: &["standardize"], profiled: true }];
+const SUPPRESS: [Pass; 1] = [Pass { stages: &["suppress"], profiled: true }];
+const SMOOTH: [Pass; 1] = [Pass { stages: &["smooth"], profiled: true }];
+
+fn passes(device: Device, only: Option<Stage>) -> &'static [Pass] {
+    match only {
+        None if device == Device::Cpu => &SPLIT,
+        None => &WHOLE_AND_SPLIT,
+        Some(Stage::Standardize) => &STANDARDIZE,
+        Some(Stage::Suppress) => &SUPPRESS,
+        Some(Stage::Smooth) => &SMOOTH,
+    }
+}
+
+/// Does the work with the threads of the pool, if there is one.
+fn within<T: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> T + Send) -> T {
+    match pool {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
+}
+
+struct EngineAlone<'a> {
+    engine: Engine,
+    inputs: Inputs,
+    size: Size,
+    pool: Option<&'a ThreadPool>,
+    passes: &'static [Pass],
+    pass: Pass,
+    flusher: Option<Flusher>,
+}
+
+impl Subject for EngineAlone<'_> {
+    fn passes(&self) -> &'static [Pass] {
+        self.passes
     }
 
-    fn logits_shape(&self) -> Result<LogitsShape> {
-        let Size { height, width } = self.size();
-        LogitsShape::new(self.result.batch, self.result.classes, height / self.from, width / self.from)
+    fn begin(&mut self, pass: Pass) -> Result<()> {
+        self.pass = pass;
+        self.engine.profile(pass.profiled)
     }
 
-    fn dtype(&self) -> &'static str {
-        match self.element_type {
-            ElementType::F32 => "f32",
-            ElementType::F16 => "f16",
-            ElementType::BF16 => "bf16",
+    /// A stream of its own: on CUDA's default stream engines would wait for each other.
+    #[cfg(all(feature = "torch", feature = "cuda"))]
+    fn enter_thread(&self) -> Result<Option<Box<dyn Any>>> {
+        match self.engine.device() {
+            Device::Cpu => Ok(None),
+            Device::Cuda(_) => Ok(Some(Box::new(self.engine.stream_guard()?))),
         }
     }
 
-    fn layout(&self) -> &'static str {
-        match self.layout {
-            Layout::Nchw => "nchw",
-            Layout::Nhwc => "nhwc",
-        }
+    fn flush(&mut self) -> Result<()> {
+        self.flusher.as_mut().map_or(Ok(()), Flusher::flush)
     }
 
-    /// Measures.
-    ///
-    /// # Errors
-    /// When there is no memory for the inputs, or the device fails.
-    pub fn run(&self, device: Device, frames: Frames) -> Result<Report> {
-        let shape = self.logits_shape()?;
-        let capacity = Capacity::of(shape, self.size());
-        capacity.check_memory()?;
-        let drawn = (0..INPUTS)
-            .map(|input| {
-                let seed = (input * shape.batch) as u16;
-                DrawnLogits::new(seed, shape, self.element_type, self.layout)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let statistics = drawn[0].statistics(self.size())?;
-        let logit_bytes = drawn[0].as_bytes().len() as u64;
-        let inputs = Inputs::on(device, drawn)?;
-
+    fn frame(&mut self, turn: u64, times: &mut [Duration]) -> Result<()> {
+        let Self { engine, inputs, size, pool, .. } = self;
+        // The way into a pool of its own is part of the time, as the way into the program's is.
         let start = Instant::now();
-        let mut engine = Engine::new(device, Params::default(), Some(&statistics), capacity)?;
-        engine.profile(true)?;
-        let construction = start.elapsed();
-        crate::cli::warn(&engine);
-        let (first, _) = inputs.submit(0, &mut engine, self.size())?;
-        for turn in 0..frames.warmup {
-            inputs.submit(turn + 1, &mut engine, self.size())?;
+        let (mut returned, mut all) = within(*pool, || inputs.submit(turn, engine, *size))?;
+        if pool.is_some() {
+            all = start.elapsed();
+            returned = all;
         }
-        let mut samples = (0..4)
-            .map(|_| Samples::with_room_for(Some(frames.measured as u64)))
-            .collect::<Result<Vec<_>>>()?;
-        for turn in 0..frames.measured {
-            let (all, StageTimings { standardize, suppress, smooth }) =
-                inputs.submit(turn, &mut engine, self.size())?;
-            samples.iter_mut().zip([standardize, suppress, smooth, all]).for_each(|(s, time)| s.add(time));
+        let timings = if self.pass.profiled { self.engine.timings()? } else { None };
+        let StageTimings { standardize, suppress, smooth } = timings.unwrap_or_default();
+        let (submit, stages) = times.split_last_mut().unzip();
+        for (time, stage) in stages.into_iter().flatten().zip(self.pass.stages) {
+            *time = match *stage {
+                "standardize" => standardize,
+                "suppress" => suppress,
+                "smooth" => smooth,
+                _ => all,
+            };
         }
-        let read = inputs.read_gb_per_s()?;
-
-        let what = format!(
-            "engine alone: logits {}x{}x{} {} {} -> {}",
-            shape.batch,
-            shape.classes,
-            shape.size,
-            self.dtype(),
-            self.layout(),
-            self.size()
-        );
-        Ok(Report {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            machine: Machine::of(device)?,
-            what,
-            options: Options::default(),
-            frames: frames.measured as u64,
-            warmup: frames.warmup as u64,
-            inputs: INPUTS,
-            measured_s: 0.0,
-            interrupted: false,
-            first: First { construction_us: us(construction), frame_us: us(first), ..First::default() },
-            memory: Memory { peak_bytes: super::machine::peak_bytes(), device_bytes: None },
-            clocks: None,
-            results: self.rows(&samples, logit_bytes, read),
-            sweep: None,
-        })
-    }
-
-    fn rows(&self, samples: &[Samples], logit_bytes: u64, read: f64) -> Vec<Row> {
-        let pixels = (self.result.batch * self.size().pixels()) as u64;
-        // A score is 4 bytes, a class 1. Suppression reads both and writes a score, smoothing reads and writes a score.
-        let stages = [
-            ("standardize", logit_bytes + 5 * pixels),
-            ("suppress", 9 * pixels),
-            ("smooth", 8 * pixels),
-            ("all", logit_bytes + 5 * pixels),
-        ];
-        let row = |((stage, bytes), samples): ((&'static str, u64), &Samples)| {
-            let latency_us: Latency = samples.latency();
-            let rate = (latency_us.p50 > 0.0).then(|| bytes as f64 / 1e3 / latency_us.p50);
-            Row {
-                stage: stage.to_owned(),
-                shape: self.result.to_string(),
-                dtype: self.dtype().to_owned(),
-                from: self.from,
-                layout: Some(self.layout().to_owned()),
-                threads: rayon::current_num_threads(),
-                suppression: "4,4".to_owned(),
-                frames: samples.count(),
-                frames_per_s: None,
-                latency_us,
-                submit_us: None,
-                bytes: Some(bytes),
-                gb_per_s: rate,
-                copy_gb_per_s: None,
-                read_gb_per_s: Some(read),
-                copy_percent: None,
-                read_percent: rate.map(|rate| 100.0 * rate / read),
-                samples_us: samples.thinned(MOST_SAMPLES),
-            }
-        };
-        stages.into_iter().zip(samples).map(row).collect()
-    }
-}
-
-/// Logits where the engine runs.
-enum Inputs {
-    Host(Vec<DrawnLogits>),
-    #[cfg(all(feature = "torch", feature = "cuda"))]
-    Gpu {
-        tensors: Vec<tch::Tensor>,
-        ordinal: i64,
-    },
-}
-
-impl Inputs {
-    #[cfg(all(feature = "torch", feature = "cuda"))]
-    fn on(device: Device, drawn: Vec<DrawnLogits>) -> Result<Self> {
-        match device {
-            Device::Cpu => Ok(Self::Host(drawn)),
-            Device::Cuda(ordinal) => {
-                let tensors = drawn.iter().map(|drawn| gpu_tensor(drawn, ordinal)).collect::<Result<_>>()?;
-                Ok(Self::Gpu { tensors, ordinal: ordinal as i64 })
-            }
+        if let Some(submit) = submit {
+            *submit = returned;
         }
+        Ok(())
     }
-
-    #[cfg(not(all(feature = "torch", feature = "cuda")))]
-    fn on(_: Device, drawn: Vec<DrawnLogits>) -> Result<Self> {
-        Ok(Self::Host(drawn))
-    }
-
-    /// One frame, from the call until its result is complete: the host's time for it, and the stages'.
-    fn submit(&self, turn: usize, engine: &mut Engine, size: Size) -> Result<(Duration, StageTimings)> {
-        let start;
-        match self {
-            Self::Host(drawn) => {
-                let logits = drawn[turn % drawn.len()].logits()?;
-                start = Instant::now();
-                black_box(engine.submit(&logits, size)?);
-            }
-            #[cfg(all(feature = "torch", feature = "cuda"))]
-            Self::Gpu { tensors, .. } => {
-                start = Instant::now();
-                engine.submit_tensor(&tensors[turn % tensors.len()], size)?;
-                engine.synchronize()?;
-            }
-        }
-        let all = start.elapsed();
-        Ok((all, engine.timings()?.unwrap_or_default()))
-    }
-
-    /// GB/s at which the inputs are read where they lie, by a sum over them one after the other: the median of a few measurements.
-    fn read_gb_per_s(&self) -> Result<f64> {
-        let mut rates = Vec::with_capacity(READ_MEASUREMENTS);
-        for _ in 0..=READ_MEASUREMENTS {
-            let start = Instant::now();
-            let bytes: u64 = (0..READS).map(|_| self.read()).sum::<Result<u64>>()?;
-            #[cfg(all(feature = "torch", feature = "cuda"))]
-            if let Self::Gpu { ordinal, .. } = self {
-                tch::Cuda::synchronize(*ordinal);
-            }
-            rates.push(bytes as f64 / 1e9 / start.elapsed().as_secs_f64());
-        }
-        // The first one wakes what sleeps.
-        rates.remove(0);
-        rates.sort_by(f64::total_cmp);
-        Ok(rates[rates.len() / 2])
-    }
-
-    /// Reads all inputs once. Tells their bytes.
-    fn read(&self) -> Result<u64> {
-        match self {
-            Self::Host(drawn) => {
-                for drawn in drawn {
-                    black_box(sum(drawn.as_bytes()));
-                }
-                Ok(drawn.iter().map(|drawn| drawn.as_bytes().len() as u64).sum())
-            }
-            #[cfg(all(feature = "torch", feature = "cuda"))]
-            Self::Gpu { tensors, .. } => {
-                let mut bytes = 0;
-                for tensor in tensors {
-                    let sum = tensor.f_sum(tch::Kind::Float);
-                    drop(sum.map_err(crate::torch::torch_error("sum up the logits"))?);
-                    bytes += (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64;
-                }
-                Ok(bytes)
-            }
-        }
-    }
-}
-
-#[cfg(all(feature = "torch", feature = "cuda"))]
-fn gpu_tensor(drawn: &DrawnLogits, ordinal: usize) -> Result<tch::Tensor> {
-    use tch::Kind;
-    let LogitsShape { batch, classes, size } = drawn.shape();
-    let [batch, classes, height, width] = [batch, classes, size.height, size.width].map(|n| n as i64);
-    let kind = match drawn.element_type() {
-        ElementType::F32 => Kind::Float,
-        ElementType::F16 => Kind::Half,
-        ElementType::BF16 => Kind::BFloat16,
-    };
-    let dimensions = match drawn.layout() {
-        Layout::Nchw => [batch, classes, height, width],
-        Layout::Nhwc => [batch, height, width, classes],
-    };
-    let tensor = tch::Tensor::f_from_data_size(drawn.as_bytes(), &dimensions, kind)
-        .and_then(|tensor| tensor.f_to_device(tch::Device::Cuda(ordinal)))
-        .and_then(|tensor| match drawn.layout() {
-            Layout::Nchw => Ok(tensor),
-            Layout::Nhwc => tensor.f_permute([0, 3, 1, 2]),
-        });
-    tensor.map_err(crate::torch::torch_error("bring the logits to the GPU"))
-}
-
-/// A sum over all bytes that does nothing but read them, with all threads.
-pub(super) fn sum(bytes: &[u8]) -> u64 {
-    /// Bytes a task: few enough for all threads to have some, many enough for a task to be worth starting.
-    const PART: usize = 1 << 20;
-    bytes
-        .par_chunks(PART)
-        .map(|part| {
-            let (before, words, after) = bytemuck::pod_align_to::<u8, u64>(part);
-            let mut sums = [0_u64; 16];
-            let blocks = words.chunks_exact(sums.len());
-            let ends = before.iter().chain(after).map(|&byte| u64::from(byte));
-            let rest = ends.chain(blocks.remainder().iter().copied()).fold(0, u64::wrapping_add);
-            for block in blocks {
-                sums.iter_mut().zip(block).for_each(|(sum, word)| *sum = sum.wrapping_add(*word));
-            }
-            sums.into_iter().fold(rest, u64::wrapping_add)
-        })
-        .reduce(|| 0, u64::wrapping_add)
 }

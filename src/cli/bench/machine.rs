@@ -77,6 +77,11 @@ pub(super) fn peak_bytes() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// Memory that could be taken without swapping.
+pub(super) fn available_bytes() -> Option<u64> {
+    kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
 /// The number behind `name` in a listing of the system's, in bytes.
 fn kilobytes(listing: &str, name: &str) -> Option<u64> {
     let line = listing.lines().find_map(|line| line.strip_prefix(name))?;

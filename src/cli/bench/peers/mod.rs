@@ -21,8 +21,9 @@ use self::agreement::Expected;
 use self::peer_process::{PeerProcess, python};
 use self::report::{OURS, READ, Reason, Report, Row, full_name};
 use self::turns::{Limit, Turns};
-use super::ResultShape;
-use super::engine_alone::sum;
+use super::INTERRUPTED;
+use super::bandwidth::sum;
+use super::case::ResultShape;
 use super::machine::load_average;
 use super::report::Machine;
 use crate::cli::interrupt::Interrupt;
@@ -82,7 +83,11 @@ pub(super) struct PeersArgs {
     /// many as 8 seconds allow]
     #[arg(long, value_name = "PEERS", value_enum, num_args = 0.., require_equals = true, value_delimiter = ',',
           default_missing_values = ["official", "careful", "compiled", "opencv", "opencv-banded"],
-          hide_possible_values = true, conflicts_with_all = ["layout", "warmup"])]
+          hide_possible_values = true)]
+    #[arg(conflicts_with_all = ["layout", "warmup", "batch", "stages", "graph", "cold", "hot", "concurrency", "sweep", "duration",
+                                "csv", "plot", "hdr", "device"])]
+    #[cfg_attr(feature = "torch", arg(conflicts_with_all = ["model", "weights", "precision", "channels_last", "output_stride",
+                                                            "keep_batch_norm"]))]
     pub peers: Option<Vec<Peer>>,
 }
 
@@ -111,40 +116,53 @@ pub(super) fn run(request: &Request) -> Result<()> {
         });
     }
     let interrupt = Interrupt::catch()?;
+    let report = measure(request, interrupt)?;
+    if request.json {
+        stdout::print_json(&report)?
+    } else {
+        stdout::print(&report.to_text())?
+    }
+    if report.interrupted {
+        std::process::exit(INTERRUPTED);
+    }
+    Ok(())
+}
+
+fn measure(request: &Request, interrupt: Interrupt) -> Result<Report> {
     let folder = tempfile::Builder::new()
         .prefix("sml-peers-")
         .tempdir()
         .map_err(|error| Error::io(std::env::temp_dir(), "create a folder in", error))?;
+    let folder = folder.path();
     let mut report = Report::begin(Machine::of(Device::Cpu)?, INPUTS);
+    let threads = report.machine.threads;
     let python = python();
-    peer_process::write_sources(folder.path())?;
+    peer_process::write_sources(folder)?;
     // Before anything large is made: a missing library is told at once.
     let mut processes = Vec::with_capacity(request.peers.len());
     for &peer in &request.peers {
-        let (process, versions) =
-            PeerProcess::start(&python, folder.path(), peer, report.machine.threads, interrupt)?;
-        report.versions.extend(versions);
-        processes.push((peer, process));
+        match PeerProcess::start(&python, folder, peer, threads, interrupt) {
+            Ok((process, versions)) => {
+                report.versions.extend(versions);
+                processes.push((peer, process));
+            }
+            Err(_) if interrupt.requested() => break,
+            Err(error) => return Err(error),
+        }
     }
-    let mut forms = Vec::with_capacity(request.from.len());
-    for &from in &request.from {
-        forms.push(Form::new(folder.path(), request, from)?);
-    }
-    write_task(folder.path(), &forms, report.machine.threads)?;
+    let mut forms =
+        request.from.iter().map(|&from| Form::new(folder, request, from)).collect::<Result<Vec<_>>>()?;
+    write_task(folder, &forms, threads)?;
     let limit = request.turns.map_or(Limit::Time(TIME), Limit::Turns);
-
-    let bar = progress_bar((request.peers.len() + 1) * forms.len(), "peers");
+    let bar = progress_bar((processes.len() + 1) * forms.len(), "peers");
     for form in &mut forms {
         form.measure_reading(limit, interrupt);
         bar.inc(1);
     }
     for (peer, mut process) in processes {
-        if interrupt.requested() {
-            break;
-        }
+        bar.set_message(full_name(peer.name()).to_owned());
         for (number, form) in forms.iter_mut().enumerate() {
-            bar.set_message(full_name(peer.name()).to_owned());
-            form.measure(number, peer, &mut process, folder.path(), limit, &mut report);
+            form.measure(number, peer, &mut process, folder, limit, &mut report);
             bar.inc(1);
         }
     }
@@ -152,7 +170,7 @@ pub(super) fn run(request: &Request) -> Result<()> {
     report.interrupted = interrupt.requested();
     report.load_average_after = load_average();
     report.results = forms.into_iter().flat_map(Form::into_rows).collect();
-    if request.json { stdout::print_json(&report) } else { stdout::print(&report.to_text()) }
+    Ok(report)
 }
 
 /// What drive.py reads.
@@ -253,17 +271,20 @@ impl Form {
     ) {
         let Row { dtype, from, .. } = self.row;
         let reason = |reason| Reason { version: peer.name(), dtype, from, reason };
+        let interrupt = process.interrupt();
         match process.prepare(number).and_then(|_| self.difference(folder)) {
+            Err(_) if interrupt.requested() => return,
             Err(problem) => return report.skipped.push(reason(problem)),
             Ok(Some(difference)) => return report.different.push(reason(difference)),
             Ok(None) => {}
         }
-        let interrupt = process.interrupt();
         let Self { inputs, engine, expected, .. } = self;
         let ours = |turn: usize| submit(engine, &inputs[turn % INPUTS], expected.size, interrupt);
         let (turns, ended) =
             Turns::measure(limit, || rest(interrupt), ours, |turn| process.run(turn % INPUTS));
-        if let Err(problem) = ended {
+        if let Err(problem) = ended
+            && !interrupt.requested()
+        {
             report.skipped.push(reason(problem));
         }
         self.keep(peer.name(), &turns);
