@@ -1,5 +1,6 @@
 # `make demo` and `make test` are all that a fresh clone needs; both fetch what is missing first.
-.PHONY: help setup python-env demo test check bench kernel-report gpu-bundle clean header c-library install uninstall
+.PHONY: help setup python-env bench-env demo test check bench bench-peers kernel-report gpu-bundle clean header c-library \
+	install uninstall
 
 help:
 	@echo 'make demo   fetch what is missing, build, run the bundled network on the bundled scenes -> demo/index.html'
@@ -7,6 +8,8 @@ help:
 	@echo 'make python-env  a Python with PyTorch in .python, for the tests that run one'
 	@echo 'make check  formatting, lints and documentation in every combination of features'
 	@echo 'make bench  benchmarks of the CPU engine'
+	@echo 'make bench-env    a Python with PyTorch, NumPy and OpenCV in .python, for sml bench --peers'
+	@echo 'make bench-peers  what runs in Python today beside the engine -> benches/results/ and README.md'
 	@echo 'make install  the C interface: shared and static library, header, pkg-config file, to PREFIX=/usr/local'
 	@echo 'make uninstall  takes them away again'
 	@echo 'make c-library  builds the libraries only -> target/release/libsml.so, libsml.a'
@@ -24,16 +27,29 @@ python-env: setup
 demo: setup
 	cargo run --release --locked -- demo -o demo
 
-# First without libtorch, where overflow is checked; then everything.
+# First without libtorch, where overflow is checked; then everything. Benchmarks run for a moment on tiny frames.
 test: setup
 	cargo test --locked --no-default-features --features files,c-interface
+	SML_BENCH_SMOKE=1 cargo test --locked --no-default-features --features files,c-interface --benches
 	cargo test --release --locked
+	SML_BENCH_SMOKE=1 cargo test --release --locked --bench gpu_latency --bench gpu_stages --bench launch_overhead
 
 check: setup
 	scripts/check.sh
 
 bench: setup
 	cargo bench --locked
+
+bench-env: setup
+	@scripts/bench_env.sh
+
+# About four minutes; nothing else should run meanwhile.
+bench-peers: bench-env
+	cargo build --release --locked
+	SML_PYTHON=$(CURDIR)/.python/bin/python target/release/sml bench --peers --json > target/bench-peers.json
+	scripts/results_table.py keep target/bench-peers.json
+	scripts/results_table.py write
+	@scripts/results_table.py print target/bench-peers.json
 
 kernel-report: setup
 	@scripts/kernel_report.py

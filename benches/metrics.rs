@@ -1,6 +1,7 @@
 //! Metrics of an evaluation: exact and from histograms over many pixels, and components of a picture.
 //!
-//! `SML_BENCH_PIXELS` sets how many pixels the first two have, 20 million otherwise (10 bytes of memory each).
+//! `SML_BENCH_PIXELS` sets how many pixels the first two have, 20 million otherwise (10 bytes of memory each), or 20 thousand with
+//! `SML_BENCH_SMOKE=1`.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use rayon::prelude::*;
@@ -70,8 +71,10 @@ impl Scores {
 }
 
 fn main() -> Result<(), Error> {
+    let smoke = std::env::var_os("SML_BENCH_SMOKE").is_some_and(|value| value == "1");
+    let otherwise = if smoke { 20_000 } else { 20_000_000 };
     let pixels =
-        std::env::var("SML_BENCH_PIXELS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000_000);
+        std::env::var("SML_BENCH_PIXELS").ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let mut criterion = Criterion::default().configure_from_args();
     for (form, noise) in [("smooth", 0.0), ("noise", 2.0)] {
         whole_sets(&mut criterion, form, &Scores::new(pixels, noise));

@@ -3,7 +3,7 @@
 mod frame;
 
 use criterion::{Criterion, Throughput};
-use frame::{Frame, OUTPUT, RESULT_BYTES, group};
+use frame::{Frame, group, output, result_bytes};
 use rayon::prelude::*;
 use sml::{ElementType, Error, Layout, LogitsData, Params, Score};
 
@@ -24,12 +24,12 @@ fn main() -> Result<(), Error> {
     ] {
         let frame = Frame::new(element_type, layout, stride);
         let logits = frame.logits();
-        group.throughput(Throughput::Bytes(frame.bytes() + RESULT_BYTES));
+        group.throughput(Throughput::Bytes(frame.bytes() + result_bytes()));
         for &score in scores {
             let mut engine = frame.engine(Params { score, ..Params::default() });
-            engine.submit(&logits, OUTPUT)?;
+            engine.submit(&logits, output())?;
             group.bench_function(format!("{score}/{}", frame.name()), |bencher| {
-                bencher.iter(|| engine.submit(&logits, OUTPUT).map(|map| map.score[(0, 0, 0)]));
+                bencher.iter(|| engine.submit(&logits, output()).map(|map| map.score[(0, 0, 0)]));
             });
         }
     }

@@ -1,6 +1,6 @@
 //! A picture's bytes to a network's input on the CPU, against reading the same bytes and writing as many.
 //!
-//! `cargo bench --no-default-features --bench preprocess`
+//! `cargo bench --no-default-features --bench preprocess`; `SML_BENCH_SMOKE=1` makes the picture a very small one.
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use half::f16;
@@ -10,25 +10,31 @@ use sml::{
 };
 
 /// A picture of Cityscapes.
-const PICTURE: Size = Size::new(1024, 2048);
+fn picture() -> Size {
+    let smoke = std::env::var_os("SML_BENCH_SMOKE").is_some_and(|value| value == "1");
+    if smoke { Size::new(64, 128) } else { Size::new(1024, 2048) }
+}
 
 fn main() -> Result<(), Error> {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("preprocess");
     group.sampling_mode(SamplingMode::Flat).sample_size(30);
-    let bytes: Vec<u8> = (0..PICTURE.pixels() * 4).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
-    let (mut single, mut half) = (vec![0.0_f32; 3 * PICTURE.pixels()], vec![f16::ZERO; 3 * PICTURE.pixels()]);
+    let whole = picture();
+    let of_whole =
+        |part: f64| Size::new((whole.height as f64 * part) as usize, (whole.width as f64 * part) as usize);
+    let bytes: Vec<u8> = (0..whole.pixels() * 4).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
+    let (mut single, mut half) = (vec![0.0_f32; 3 * whole.pixels()], vec![f16::ZERO; 3 * whole.pixels()]);
 
     for (name, format, layout, size, narrow) in [
-        ("rgb/float32/nchw", PixelFormat::Rgb8, Layout::Nchw, PICTURE, false),
-        ("bgra/float32/nchw", PixelFormat::Bgra8, Layout::Nchw, PICTURE, false),
-        ("rgb/float32/nhwc", PixelFormat::Rgb8, Layout::Nhwc, PICTURE, false),
-        ("rgb/float16/nchw", PixelFormat::Rgb8, Layout::Nchw, PICTURE, true),
-        ("rgb/float16/nhwc", PixelFormat::Rgb8, Layout::Nhwc, PICTURE, true),
-        ("rgb/float32/nchw/half", PixelFormat::Rgb8, Layout::Nchw, Size::new(512, 1024), false),
-        ("rgb/float32/nchw/from 720x1280", PixelFormat::Rgb8, Layout::Nchw, PICTURE, false),
+        ("rgb/float32/nchw", PixelFormat::Rgb8, Layout::Nchw, whole, false),
+        ("bgra/float32/nchw", PixelFormat::Bgra8, Layout::Nchw, whole, false),
+        ("rgb/float32/nhwc", PixelFormat::Rgb8, Layout::Nhwc, whole, false),
+        ("rgb/float16/nchw", PixelFormat::Rgb8, Layout::Nchw, whole, true),
+        ("rgb/float16/nhwc", PixelFormat::Rgb8, Layout::Nhwc, whole, true),
+        ("rgb/float32/nchw/half", PixelFormat::Rgb8, Layout::Nchw, of_whole(0.5), false),
+        ("rgb/float32/nchw/from 720x1280", PixelFormat::Rgb8, Layout::Nchw, whole, false),
     ] {
-        let source = if name.contains("720") { Size::new(720, 1280) } else { PICTURE };
+        let source = if name.contains("720") { of_whole(0.625) } else { whole };
         let preprocessing = Preprocessing {
             input_size: Some(size),
             multiple: 1,
@@ -54,7 +60,7 @@ fn main() -> Result<(), Error> {
         });
     }
 
-    let bytes = &bytes[..3 * PICTURE.pixels()];
+    let bytes = &bytes[..3 * whole.pixels()];
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("read", |bencher| bencher.iter(|| sum(bytes)));
     group.throughput(Throughput::Bytes(5 * bytes.len() as u64));

@@ -3,7 +3,7 @@
 mod frame;
 
 use criterion::{Criterion, Throughput};
-use frame::{Frame, RESULT_BYTES, bench_stage, group};
+use frame::{Frame, bench_stage, group, result_bytes};
 use sml::{ElementType, Layout, Params, Score, Stage};
 
 fn main() {
@@ -14,11 +14,15 @@ fn main() {
         (ElementType::F16, Layout::Nchw, 1),
         (ElementType::BF16, Layout::Nchw, 1),
         (ElementType::F16, Layout::Nhwc, 1),
+        (ElementType::F16, Layout::Nhwc, 4),
+        (ElementType::F32, Layout::Nchw, 4),
+        (ElementType::F16, Layout::Nchw, 2),
         (ElementType::F16, Layout::Nchw, 4),
         (ElementType::F16, Layout::Nchw, 8),
+        (ElementType::F16, Layout::Nchw, 16),
     ] {
         let frame = Frame::new(element_type, layout, stride);
-        group.throughput(Throughput::Bytes(frame.bytes() + RESULT_BYTES));
+        group.throughput(Throughput::Bytes(frame.bytes() + result_bytes()));
         for score in
             [Score::Sml, Score::MaxLogit, Score::Msp, Score::Entropy, Score::Energy(Default::default())]
         {

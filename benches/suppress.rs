@@ -3,16 +3,18 @@
 mod frame;
 
 use criterion::{Criterion, Throughput};
-use frame::{Frame, OUTPUT, bench_stage, group};
+use frame::{Frame, bench_stage, group, output};
 use sml::{BorderLabels, ElementType, Error, Layout, Params, Stage, Suppression};
 
 /// A class and a score are read for each pixel, and a score is written.
-const BYTES: u64 = OUTPUT.pixels() as u64 * 9;
+fn bytes() -> u64 {
+    output().pixels() as u64 * 9
+}
 
 fn main() -> Result<(), Error> {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = group(&mut criterion, "suppress");
-    group.throughput(Throughput::Bytes(BYTES));
+    group.throughput(Throughput::Bytes(bytes()));
     // The stage before costs least from small logits.
     let frame = Frame::new(ElementType::F16, Layout::Nchw, 8);
     for text in ["4,4", "4,1", "8,4", "32,8"] {

@@ -1,5 +1,7 @@
 //! The frame that every benchmark runs on, and how a stage is measured alone.
 //!
+//! `SML_BENCH_SMOKE=1` makes it a very small one: to see that every benchmark runs, not how long it takes.
+//!
 //! The logits are those of a drawn scene (`sml::drawn_logits`), the same from every run and at every resolution. Their statistics are
 //! measured on the frame itself.
 #![allow(dead_code, reason = "each benchmark uses its part")]
@@ -17,8 +19,15 @@ use sml::{
 
 /// Classes of Cityscapes.
 pub const CLASSES: usize = 19;
+/// Whether nothing is to be measured, only run.
+pub fn smoke() -> bool {
+    std::env::var_os("SML_BENCH_SMOKE").is_some_and(|value| value == "1")
+}
+
 /// A picture of Cityscapes: the size of every result.
-pub const OUTPUT: Size = Size::new(1024, 2048);
+pub fn output() -> Size {
+    if smoke() { Size::new(64, 128) } else { Size::new(1024, 2048) }
+}
 
 /// The scene's logits in one form.
 pub struct Frame {
@@ -30,10 +39,10 @@ pub struct Frame {
 
 impl Frame {
     pub fn new(element_type: ElementType, layout: Layout, stride: usize) -> Self {
-        let shape = LogitsShape::new(1, CLASSES, OUTPUT.height / stride, OUTPUT.width / stride)
+        let shape = LogitsShape::new(1, CLASSES, output().height / stride, output().width / stride)
             .expect("the frame is of a valid shape");
         let drawn = DrawnLogits::new(0, shape, element_type, layout).expect("there is memory for the frame");
-        let statistics = drawn.statistics(OUTPUT).expect("an engine can be built for the frame");
+        let statistics = drawn.statistics(output()).expect("an engine can be built for the frame");
         Self { drawn, stride, statistics }
     }
 
@@ -44,7 +53,7 @@ impl Frame {
 
     /// An engine for this frame.
     pub fn engine(&self, params: Params) -> Engine {
-        Engine::new(Device::Cpu, params, Some(&self.statistics), Capacity::of(self.shape(), OUTPUT))
+        Engine::new(Device::Cpu, params, Some(&self.statistics), Capacity::of(self.shape(), output()))
             .expect("parameters, statistics and frame fit")
     }
 
@@ -84,7 +93,9 @@ impl Frame {
 }
 
 /// Bytes of a result: a float32 score and a class a pixel.
-pub const RESULT_BYTES: u64 = OUTPUT.pixels() as u64 * 5;
+pub fn result_bytes() -> u64 {
+    output().pixels() as u64 * 5
+}
 
 /// A group of benchmarks that each take long: few samples, each of as many frames as the others.
 pub fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
@@ -105,7 +116,7 @@ pub fn bench_stage(
         let mut engine = frame.engine(params);
         bencher.iter_custom(|frames| {
             let run = |_| {
-                engine.submit(&frame.logits(), OUTPUT).expect("the engine was built for this frame");
+                engine.submit(&frame.logits(), output()).expect("the engine was built for this frame");
                 stage(engine.timings().ok().flatten().expect("the CPU is always timed"))
             };
             (0..frames).map(run).sum()

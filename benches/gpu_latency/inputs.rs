@@ -9,7 +9,7 @@ use sml::{ClassStatistics, ElementType, Engine, Layout, LogitsShape, Params};
 use tch::{Device, Kind, Tensor};
 
 use crate::Failure;
-use crate::frame::{CLASSES, Frame, OUTPUT, RESULT_BYTES};
+use crate::frame::{CLASSES, Frame, output, result_bytes};
 
 /// "Cold" figures rotate inputs of this many times the L2 cache: nothing of one is left when its turn comes again.
 const COLD_FACTOR: u64 = 3;
@@ -56,12 +56,12 @@ impl Form {
 
     /// The least that a stage must read and write.
     pub fn bytes(self, stage: &str) -> u64 {
-        let pixels = OUTPUT.pixels() as u64;
+        let pixels = output().pixels() as u64;
         let element = if self.element_type == ElementType::F32 { 4 } else { 2 };
         match stage {
             "suppress" => 9 * pixels,
             "smooth" => 8 * pixels,
-            _ => CLASSES as u64 * pixels / (self.stride * self.stride) as u64 * element + RESULT_BYTES,
+            _ => CLASSES as u64 * pixels / (self.stride * self.stride) as u64 * element + result_bytes(),
         }
     }
 
@@ -166,7 +166,7 @@ impl Inputs {
         let [score, prediction, non_finite] = self.result()?;
         let (score, prediction) = (elements::<f32>(&score)?, elements::<u8>(&prediction)?);
         let mut cpu = self.frame.engine(Params::default());
-        let want = cpu.submit(&self.frame.logits(), OUTPUT)?;
+        let want = cpu.submit(&self.frame.logits(), output())?;
         let labels = prediction.iter().zip(want.prediction).filter(|(got, want)| got != want).count();
         // Bit for bit: both backends keep to one order of operations.
         let differs = |(got, want): &(&f32, &f32)| got.to_bits() != want.to_bits();
@@ -206,7 +206,7 @@ impl Inputs {
 }
 
 fn outputs() -> [Tensor; 3] {
-    let size = [1, OUTPUT.height as i64, OUTPUT.width as i64];
+    let size = [1, output().height as i64, output().width as i64];
     [
         Tensor::empty(size, (Kind::Float, GPU)),
         Tensor::empty(size, (Kind::Uint8, GPU)),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use frame::OUTPUT;
+use frame::output;
 use inputs::{Form, Inputs};
 use measure::{Clock, Latency};
 use report::{Report, Row};
@@ -116,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
 /// The engine of a form, on the GPU.
 fn engine(inputs: &Inputs, graph: bool) -> sml::Result<Engine> {
     let options = CudaOptions { graph };
-    let capacity = Capacity::of(inputs.shape(), OUTPUT);
+    let capacity = Capacity::of(inputs.shape(), output());
     Engine::on_cuda(0, options, Params::default(), Some(inputs.statistics()), capacity)
 }
 

@@ -1,7 +1,7 @@
 //! Times of the device by events on CUDA's default stream, on which libtorch and the engine work here.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cudarc::driver::sys::CUevent_flags::CU_EVENT_DEFAULT;
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream};
@@ -109,6 +109,32 @@ impl Clock {
         self.stream.synchronize()?;
         let times = events.iter().map(|[before, after]| Ok(f64::from(before.elapsed_ms(after)?) * 1e3));
         Latency::of(times.collect::<Result<_, Failure>>()?)
+    }
+}
+
+impl Clock {
+    /// Time of so many frames on the device, each by its own events, given one behind the other without waiting: for criterion.
+    #[allow(dead_code, reason = "gpu_stages measures with it")]
+    pub fn sum(
+        &self,
+        frames: u64,
+        mut frame: impl FnMut(usize) -> Result<(), Failure>,
+    ) -> Result<Duration, Failure> {
+        let (mut milliseconds, mut turn) = (0.0, 0);
+        while turn < frames as usize {
+            let events = &self.events[..self.events.len().min(frames as usize - turn)];
+            for [before, after] in events {
+                before.record(&self.stream)?;
+                frame(turn)?;
+                after.record(&self.stream)?;
+                turn += 1;
+            }
+            self.stream.synchronize()?;
+            for [before, after] in events {
+                milliseconds += f64::from(before.elapsed_ms(after)?);
+            }
+        }
+        Ok(Duration::from_secs_f64(milliseconds / 1e3))
     }
 }
 

@@ -9,7 +9,7 @@ use sml::Gpu;
 use sml::torch::libtorch;
 
 use crate::Failure;
-use crate::frame::{CLASSES, OUTPUT};
+use crate::frame::{CLASSES, output};
 use crate::inputs::Form;
 use crate::measure::Latency;
 
@@ -72,7 +72,7 @@ impl Report {
         let bytes = form.bytes(stage);
         let rate = bytes as f64 / latency.median() / 1e3;
         let mut result = json!({
-            "version": "sml", "stage": stage, "shape": format!("1x{CLASSES}x{}x{}", OUTPUT.height, OUTPUT.width),
+            "version": "sml", "stage": stage, "shape": format!("1x{CLASSES}x{}x{}", output().height, output().width),
             "dtype": form.dtype(), "from": form.stride(), "layout": form.layout(), "cache": cache, "graph": graph,
             "frames": latency.frames(),
             "latency_us": {

@@ -12,7 +12,6 @@ mod dataset;
 mod demo;
 mod doctor;
 mod eval;
-#[cfg(feature = "torch")]
 mod interrupt;
 #[cfg(feature = "torch")]
 mod logits;

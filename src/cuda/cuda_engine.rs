@@ -126,6 +126,13 @@ impl CudaEngine {
         Ok(())
     }
 
+    /// Gives the engine another clock, or none, for the frames to come, and takes its own: one frame can be timed while the
+    /// clock of another still runs.
+    #[cfg(feature = "frame-loop")]
+    pub(super) fn exchange_clock(&mut self, clock: &mut Option<StageClock>) {
+        std::mem::swap(&mut self.clock, clock);
+    }
+
     /// Time that the stages of the latest frame took on the GPU; `None` without [`profile`](Self::profile), or before the
     /// first frame. Waits for that frame.
     ///

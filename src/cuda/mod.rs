@@ -15,12 +15,18 @@ mod device_workspace;
 pub mod driver;
 mod driver_error;
 mod embedded_kernels;
+#[cfg(feature = "frame-loop")]
+mod engine_lanes;
 mod frame_graph;
+#[cfg(feature = "frame-loop")]
+mod frame_lanes;
 mod frame_stream;
 mod graph;
 pub mod kernel_cache;
 mod kernel_set;
 pub mod kernels;
+#[doc(hidden)]
+pub mod launch_overhead;
 mod module;
 pub mod nvrtc;
 mod nvrtc_binding;
@@ -38,7 +44,11 @@ pub(crate) use cuda_engine::CudaEngine;
 pub use cuda_engine::CudaOptions;
 pub use device_slices::LogitElement;
 pub use embedded_kernels::embedded_architectures;
+#[cfg(feature = "frame-loop")]
+pub(crate) use engine_lanes::EngineLanes;
 pub use frame_graph::FrameGraph;
+#[cfg(feature = "frame-loop")]
+pub(crate) use frame_lanes::PinnedBlock;
 pub use frame_stream::{DeviceResults, FrameStream, Mark};
 pub use preprocessor::CudaPreprocessor;
 pub use statistics_accumulator::CudaStatisticsAccumulator;

@@ -23,6 +23,9 @@ pub(super) struct PinnedMemory {
 // SAFETY: the memory belongs to this value alone, and may be used and freed from every thread.
 unsafe impl Send for PinnedMemory {}
 
+// SAFETY: a shared reference gives out nothing but reading, and calls whose callers answer for their order.
+unsafe impl Sync for PinnedMemory {}
+
 impl PinnedMemory {
     /// Allocates `bytes`, at least 1. `purpose` is the plural noun that an error names.
     ///

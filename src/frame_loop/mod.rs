@@ -70,10 +70,15 @@ pub use summary::LoopSummary;
 pub use telemetry::{FramePart, FrameTelemetry, Latencies, WorkTimings};
 pub use work::FrameWork;
 
-use crate::{ElementType, Engine, Error, Layout, LogitsShape, Result, Size};
+use crate::{Device, ElementType, Engine, Error, Layout, LogitsShape, Result, Size};
 use after::After;
+#[cfg(feature = "cuda")]
+pub(crate) use memory::{HostMemory, ResultMemory};
 use queues::Queues;
-use work::{AtOnce, EngineWork, Lanes};
+#[cfg(feature = "cuda")]
+pub(crate) use work::Job;
+pub(crate) use work::Lanes;
+use work::{AtOnce, EngineWork};
 
 /// A bounded pipeline: see the [module](self).
 ///
@@ -107,9 +112,14 @@ impl FrameLoop {
 
     /// A loop around a bare engine: packed logits of one image in, of the given shape, element type and layout, upsampled to `size`.
     ///
+    /// With an engine on a GPU, frames and results lie in pinned memory, and two frames are under way at once: copies to the GPU,
+    /// kernels and copies to the host have streams of their own and overlap. That has been checked against a driver that is made up,
+    /// and has not run on a GPU yet.
+    ///
     /// # Errors
     /// [`Error::InvalidParameter`] for options out of range; [`Error::Shape`] for more than one image, logits or a size that
-    /// exceed the engine's capacity, or no memory for so many; [`Error::Device`] for an engine on a GPU.
+    /// exceed the engine's capacity, or no memory for so many; [`Error::DeviceMemory`] and [`Error::Cuda`] where a GPU's driver
+    /// refuses.
     pub fn around_engine(
         engine: Engine,
         (shape, element, layout): (LogitsShape, ElementType, Layout),
@@ -118,8 +128,12 @@ impl FrameLoop {
     ) -> Result<Self> {
         let form = FrameForm::Logits { shape, element, layout };
         form.check()?;
-        let work = EngineWork::new(engine, form, size)?;
-        Self::build(Box::new(AtOnce::new(work, form)), form, size, options)
+        let lanes: Box<dyn Lanes> = match engine.device() {
+            Device::Cpu => Box::new(AtOnce::new(EngineWork::new(engine, form, size)?, form)),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => Box::new(crate::cuda::EngineLanes::new(engine, form, size)?),
+        };
+        Self::build(lanes, form, size, options)
     }
 
     /// A loop around work of one's own: frames of the given form in, results of the given size out.

@@ -1,5 +1,6 @@
 //! How long the parts of frames took: of one frame, and of all of them as histograms of constant size.
 
+use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -116,7 +117,7 @@ const DIGITS: u8 = 3;
 
 /// How often each part took how long, in nanoseconds: HDR histograms that keep three digits of every time. Their memory does not
 /// grow, however long the loop runs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Latencies {
     histograms: [Histogram<u64>; FramePart::ALL.len()],
 }
@@ -157,6 +158,13 @@ impl Latencies {
     /// The mean time of a part.
     pub fn mean(&self, part: FramePart) -> Duration {
         Duration::from_nanos(self.histogram(part).mean() as u64)
+    }
+}
+
+/// The longest times, and not the thousands of counts.
+impl fmt::Debug for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(FramePart::ALL.map(|part| (part.name(), self.max(part)))).finish()
     }
 }
 

@@ -4,7 +4,7 @@ use super::form::{FrameForm, FrameInput};
 use super::memory::HostMemory;
 use super::queues::{Input, Output};
 use super::telemetry::WorkTimings;
-use crate::{AnomalyMapMut, Device, Engine, Error, Result, Size};
+use crate::{AnomalyMapMut, Engine, Error, Result, Size};
 
 /// Makes a result of a frame. The loop calls it on a thread of its own, for one frame after the other.
 ///
@@ -97,15 +97,8 @@ pub(super) struct EngineWork {
 
 impl EngineWork {
     /// # Errors
-    /// When the engine cannot take such frames, or runs on a GPU.
+    /// When the engine cannot take such frames.
     pub fn new(engine: Engine, form: FrameForm, size: Size) -> Result<Self> {
-        if engine.device() != Device::Cpu {
-            return Err(Error::Device {
-                device: engine.device().to_string(),
-                problem: "the frame loop's logits lie in host memory".to_owned(),
-                remedy: "build the engine with Device::Cpu".to_owned(),
-            });
-        }
         if let FrameForm::Logits { shape, .. } = form {
             engine.check(shape, size)?;
         }

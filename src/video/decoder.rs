@@ -99,7 +99,7 @@ impl VideoDecoder {
         match read_header(&mut decoder.pixels) {
             Ok(Some(size)) => decoder.size = size,
             Ok(None) => {
-                decoder.end("holds no frames ffmpeg could decode")?;
+                decoder.end("cannot be read")?;
                 return Err(decoder.error("holds no frames".to_owned()));
             }
             Err(error) => return Err(decoder.failed(&error)),

@@ -145,8 +145,10 @@ impl Process {
             return Ok(());
         }
         let messages = unpoisoned(&self.messages);
-        let said = if messages.error.is_empty() { &messages.last } else { &messages.error };
-        Err(if said.is_empty() { status.to_string() } else { format!("{said}; {status}") })
+        // Once it is at work, its last words are about its streams.
+        let last = Some(&messages.last).filter(|last| !messages.output && !last.is_empty());
+        let said = Some(&messages.error).filter(|error| !error.is_empty()).or(last);
+        Err(said.map_or(status.to_string(), |said| format!("{said}; {status}")))
     }
 }
 

@@ -81,6 +81,7 @@ pub fn compile(installed: &Installed, source: &Path, linking: Linking) -> Option
         .arg("-o")
         .arg(&program)
         .args(installed.flags(linking))
+        .arg("-ldl")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}:\n{}", source.display(), text(&output));

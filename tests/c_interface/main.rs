@@ -7,4 +7,5 @@ mod compiler;
 mod header;
 mod installed;
 mod layout;
+mod on_gpu;
 mod programs;

@@ -11,6 +11,8 @@ mod bad_input;
 #[cfg(feature = "torch")]
 mod bad_network;
 mod bench;
+mod bench_compare;
+mod bench_peers;
 #[cfg(feature = "torch")]
 mod calibrate;
 #[cfg(feature = "torch")]
@@ -37,3 +39,5 @@ mod run;
 mod stats;
 #[cfg(feature = "torch")]
 mod torchscript;
+#[cfg(all(feature = "torch", unix))]
+mod watch;

@@ -112,6 +112,12 @@ impl Finished {
         );
     }
 
+    /// The program ended with this code.
+    #[track_caller]
+    pub fn ended_with_code(self, code: i32) {
+        self.assert_code(code);
+    }
+
     /// The program did what it was asked.
     #[track_caller]
     pub fn succeeded(self) -> Self {

@@ -47,13 +47,13 @@ impl Block {
         unsafe { std::slice::from_raw_parts(self.address as *const u8, self.bytes) }.to_vec()
     }
 
-    fn write(&self, contents: &[u8]) {
+    pub fn write(&self, contents: &[u8]) {
         assert_eq!(contents.len(), self.bytes);
         // SAFETY: as above, and nothing reads it meanwhile.
         unsafe { std::ptr::copy_nonoverlapping(contents.as_ptr(), self.address as *mut u8, self.bytes) };
     }
 
-    fn elements<T: bytemuck::AnyBitPattern>(&self) -> Vec<T> {
+    pub fn elements<T: bytemuck::AnyBitPattern>(&self) -> Vec<T> {
         self.contents().chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
     }
 }

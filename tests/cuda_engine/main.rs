@@ -16,6 +16,8 @@ mod kernel_harness;
 mod building;
 mod end_to_end;
 mod failures;
+#[cfg(feature = "frame-loop")]
+mod frame_loop;
 mod frames;
 mod host_heap;
 mod in_any_order;

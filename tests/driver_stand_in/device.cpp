@@ -39,15 +39,6 @@ unsigned char *host_of(uint64_t address, size_t bytes) {
     return nullptr;
 }
 
-bool mentions(const std::vector<unsigned char> &arguments, uint64_t start, uint64_t end) {
-    for (size_t offset = 0; offset + 8 <= arguments.size(); offset += 8) {
-        uint64_t word;
-        std::memcpy(&word, arguments.data() + offset, 8);
-        if (word >= start && word < end) return true;
-    }
-    return false;
-}
-
 }  // namespace
 
 DRIVER cuInit(unsigned) {
@@ -271,6 +262,12 @@ DRIVER cuMemFree_v2(uint64_t address) {
             break;
         }
     }
+    for (const Copy &copy : s.copies) {
+        if (!is_complete(copy) && copy.device >= address && copy.device < end) {
+            misuse("memory freed while it may be copied");
+            break;
+        }
+    }
     s.memory.erase(found);
     return SUCCESS;
 }
@@ -292,11 +289,14 @@ DRIVER cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes) {
     return SUCCESS;
 }
 
-DRIVER cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *) {
+DRIVER cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *handle) {
     BEGIN;
+    Stream *stream = find_stream(handle);
+    if (stream == nullptr) return misuse("a stream that does not exist");
     unsigned char *host = host_of(from, bytes);
     if (host == nullptr) return INVALID_VALUE;
     std::memcpy(to, host, bytes);
+    if (stream->capture == nullptr) copy(*stream, from, reinterpret_cast<uint64_t>(to), bytes);
     return SUCCESS;
 }
 
@@ -318,7 +318,17 @@ DRIVER cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
 DRIVER cuMemFreeHost(void *memory) {
     BEGIN;
     if (int code = forbidden_in_captures()) return code;
-    if (state().pinned.erase(reinterpret_cast<uint64_t>(memory)) == 0) return misuse("pinned memory freed twice");
+    State &s = state();
+    auto address = reinterpret_cast<uint64_t>(memory);
+    auto found = s.pinned.find(address);
+    if (found == s.pinned.end()) return misuse("pinned memory freed twice");
+    for (const Copy &copy : s.copies) {
+        if (!is_complete(copy) && copy.host >= address && copy.host < address + found->second.bytes) {
+            misuse("pinned memory freed while it may be copied");
+            break;
+        }
+    }
+    s.pinned.erase(found);
     return SUCCESS;
 }
 
@@ -334,6 +344,6 @@ DRIVER cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *h
     unsigned char *host = host_of(to, bytes);
     if (host == nullptr) return INVALID_VALUE;
     std::memcpy(host, from, bytes);
-    add_work(*stream);
+    copy(*stream, to, source, bytes);
     return SUCCESS;
 }

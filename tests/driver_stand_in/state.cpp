@@ -87,6 +87,42 @@ bool is_complete(const Given &given) {
     return found != complete.end() && found->second >= given.number;
 }
 
+bool mentions(const std::vector<unsigned char> &arguments, uint64_t start, uint64_t end) {
+    for (size_t offset = 0; offset + 8 <= arguments.size(); offset += 8) {
+        uint64_t word;
+        std::memcpy(&word, arguments.data() + offset, 8);
+        if (word >= start && word < end) return true;
+    }
+    return false;
+}
+
+bool is_complete(const Copy &copy) {
+    const Progress &complete = state().complete;
+    auto found = complete.find(copy.stream);
+    return found != complete.end() && found->second >= copy.number;
+}
+
+bool comes_before(uint64_t of_stream, uint64_t number, const Stream &stream) {
+    const Progress &complete = state().complete;
+    auto done = complete.find(of_stream);
+    if (done != complete.end() && done->second >= number) return true;
+    auto reached = stream.progress.find(of_stream);
+    return reached != stream.progress.end() && reached->second >= number;
+}
+
+void copy(Stream &stream, uint64_t device, uint64_t host, size_t bytes) {
+    State &s = state();
+    uint64_t number = add_work(stream);
+    for (const Given &before : s.given) {
+        if (before.context == stream.context && mentions(before.arguments, device, device + bytes) &&
+            !comes_before(before.stream, before.number, stream)) {
+            misuse("a copy that may overtake a kernel of its memory");
+            break;
+        }
+    }
+    s.copies.push_back({stream.id, number, device, host, bytes});
+}
+
 int make_launch(void *handle, const Geometry &geometry, void **parameters, Launch &launch) {
     auto *function = static_cast<Function *>(handle);
     if (state().functions.count(function) == 0) return misuse("a launch of a function that is not loaded");
@@ -131,6 +167,13 @@ void run(Stream &stream, const Launch &launch, bool in_graph) {
         auto reached = stream.progress.find(before.stream);
         ordered = is_complete(before) ||
                   (reached != stream.progress.end() && reached->second >= before.number);
+    }
+    for (const Copy &before : s.copies) {
+        if (mentions(launch.arguments, before.device, before.device + before.bytes) &&
+            !comes_before(before.stream, before.number, stream)) {
+            misuse("a kernel that may overtake a copy of its memory");
+            break;
+        }
     }
     s.given.push_back({stream.context, launch.function->module, stream.id, number, launch.arguments});
     note("run " + describe(launch) + " stream=" + std::to_string(stream.id) +

@@ -126,6 +126,15 @@ struct Given {
     std::vector<unsigned char> arguments;
 };
 
+// A copy between pinned and device memory that was given to a stream.
+struct Copy {
+    uint64_t stream;
+    uint64_t number;
+    uint64_t device;
+    uint64_t host;
+    size_t bytes;
+};
+
 struct State {
     std::recursive_mutex lock;
     std::string log;
@@ -148,6 +157,7 @@ struct State {
     std::set<Graph *> graphs;
     std::set<Exec *> execs;
     std::vector<Given> given;
+    std::vector<Copy> copies;
     Progress complete;
     uint64_t next_stream_id = 1;
 };
@@ -182,6 +192,13 @@ uint64_t add_work(Stream &stream);
 // Marks all work up to there as complete.
 void complete(const Progress &progress);
 bool is_complete(const Given &given);
+// Whether work of that number on that stream is complete, or comes before what is given to `stream` now.
+bool comes_before(uint64_t of_stream, uint64_t number, const Stream &stream);
+bool is_complete(const Copy &copy);
+// Puts a copy on a stream. Notes a kernel that uses the device memory and that the copy may overtake.
+void copy(Stream &stream, uint64_t device, uint64_t host, size_t bytes);
+// Whether the arguments hold an address from `address` to before `end`.
+bool mentions(const std::vector<unsigned char> &arguments, uint64_t address, uint64_t end);
 // Checks a launch and copies its arguments. `parameters` points at a pointer to the one argument.
 int make_launch(void *function, const Geometry &geometry, void **parameters, Launch &launch);
 void run(Stream &stream, const Launch &launch, bool in_graph);

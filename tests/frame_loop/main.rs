@@ -4,7 +4,10 @@
 #![cfg(feature = "frame-loop")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "functions that tests share fail as tests do")]
 
+mod after;
 mod faults;
+#[cfg(feature = "torch")]
+mod pipeline;
 mod policies;
 mod results;
 mod staged_work;

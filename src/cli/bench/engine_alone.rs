@@ -266,7 +266,7 @@ fn gpu_tensor(drawn: &DrawnLogits, ordinal: usize) -> Result<tch::Tensor> {
 }
 
 /// A sum over all bytes that does nothing but read them, with all threads.
-fn sum(bytes: &[u8]) -> u64 {
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     /// Bytes a task: few enough for all threads to have some, many enough for a task to be worth starting.
     const PART: usize = 1 << 20;
     bytes

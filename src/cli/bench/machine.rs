@@ -67,7 +67,8 @@ fn cache_size(text: &str) -> Option<u64> {
     }
 }
 
-fn load_average() -> Option<f64> {
+/// Mean number of running processes over the last minute.
+pub(super) fn load_average() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 

@@ -4,8 +4,10 @@
 //! allocates, compiles and wakes threads, is told apart; frames to warm up are not measured. Memory for the measurements is
 //! there before the first one.
 
+mod compare;
 mod engine_alone;
 mod machine;
+mod peers;
 mod report;
 mod table;
 #[cfg(feature = "torch")]
@@ -14,7 +16,7 @@ mod whole_frames;
 use std::fmt;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::method::{ElementTypeArg, LayoutArg};
 use super::stdout;
@@ -38,11 +40,16 @@ const NO_NETWORK: &str = "none";
 /// call until the result is complete. GB/s count the bytes that have to be read and written at least, at the median
 /// latency; the limit to compare them with is a sum over the same logits, in the same run.
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   sml bench
   sml bench --shape 1x19x512x1024 --from 4 --dtype f16 --frames 1000
   sml bench --backbone deeplabv3plus-resnet101 --shape 1024x2048 --frames 5
-  sml bench --backbone network.pt --device cuda:0 --json")]
+  sml bench --backbone network.pt --device cuda:0 --json
+  sml bench --peers --shape 1x19x512x1024
+  sml bench compare before.json after.json --fail-above 5%"
+)]
 #[cfg_attr(
     feature = "torch",
     command(
@@ -56,6 +63,9 @@ const NO_NETWORK: &str = "none";
     )
 )]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+
     /// Shape of the result: images, classes, height, width; with --backbone the size HxW alone will do [default:
     /// 1x19x1024x2048]
     #[arg(long, value_name = "NxCxHxW")]
@@ -81,6 +91,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     warmup: Option<u32>,
 
+    #[command(flatten)]
+    peers: peers::PeersArgs,
+
     /// Print one JSON object: schema 1, with results[] of stage, shape, dtype, from, latency_us, bytes, gb_per_s and
     /// read_gb_per_s
     #[arg(long)]
@@ -96,6 +109,12 @@ pub(super) struct Arguments {
     device: DeviceRequest,
 }
 
+/// What else than measuring is done.
+#[derive(Subcommand)]
+enum Action {
+    Compare(compare::Arguments),
+}
+
 /// How many frames run.
 #[derive(Clone, Copy)]
 struct Frames {
@@ -109,6 +128,12 @@ impl Arguments {
     /// # Errors
     /// When options contradict each other, the device or the network cannot be used, or memory is missing.
     pub(super) fn run(&self) -> Result<()> {
+        if let Some(Action::Compare(arguments)) = &self.action {
+            return arguments.run();
+        }
+        if let Some(peers) = &self.peers.peers {
+            return peers::run(&self.beside(peers)?);
+        }
         let report = self.measure()?;
         if self.json { stdout::print_json(&report) } else { stdout::print(&report.to_text()) }
     }
@@ -146,6 +171,28 @@ impl Arguments {
             return Err(no_gpus(self.device));
         }
         self.case()?.run(Device::Cpu, self.frames(100, 10))
+    }
+
+    /// What `--peers` is to measure.
+    fn beside(&self, peers: &[peers::Peer]) -> Result<peers::Request> {
+        let from = self.from.map_or(vec![1, 4], |from| vec![from]);
+        let ResultArg { batch, classes, size } = self.shape.unwrap_or_default();
+        let result = ResultShape { batch: batch.unwrap_or(1), classes: classes.unwrap_or(19), size };
+        if let Some(from) = from.iter().find(|&from| size.height % from != 0 || size.width % from != 0) {
+            return Err(Error::InvalidParameter {
+                field: "--shape",
+                given: format!("{size} from 1/{from}"),
+                expected: "a height and a width that --from divides",
+            });
+        }
+        Ok(peers::Request {
+            peers: peers.to_vec(),
+            result,
+            element_type: self.dtype.unwrap_or(ElementTypeArg::Float32).into(),
+            from,
+            turns: self.frames.map(|frames| frames as usize),
+            json: self.json,
+        })
     }
 
     fn frames(&self, measured: u32, warmup: u32) -> Frames {

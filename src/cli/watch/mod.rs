@@ -190,8 +190,9 @@ impl Watch {
         self.progress.finish_and_clear();
         let broken_pictures = self.feed.join();
         let obstacles = self.outputs.obstacles();
-        // A video that could not be written has nothing to complete.
-        let written = taken.and(rest).and_then(|()| self.outputs.finish());
+        // Whichever output failed, the others are completed.
+        let finished = self.outputs.finish();
+        let written = taken.and(rest).and(finished);
         let (counts, broken_pictures) =
             written.and(counts.and_then(|counts| Ok((counts, broken_pictures?))))?;
         let frames_per_second = counts.delivered as f64 / seconds.max(f64::MIN_POSITIVE);
