@@ -152,7 +152,10 @@ fn results_on_the_cpu_become_the_other_table() {
 
     // A run that shows nothing to quote stays out.
     for (wrong, word) in [
-        (cpu_results(&[json!({ "version": "opencv", "reason": "its score differs" })], false), "its score differs"),
+        (
+            cpu_results(&[json!({ "version": "opencv", "reason": "its score differs" })], false),
+            "its score differs",
+        ),
         (cpu_results(&[], true), "interrupted"),
     ] {
         fs::write(&file, wrong.to_string()).unwrap();
