@@ -70,11 +70,12 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 SONAME := libsml.so.$(shell echo $(VERSION) | sed -E 's/^(0\.[0-9]+|[0-9]+).*/\1/')
 
 header:
-	SML_UPDATE_HEADER=1 cargo test --locked --no-default-features --features c-interface --test c_interface header
+	SML_UPDATE_HEADER=1 cargo test --locked --no-default-features --features c-interface --test c_interface header::
 
+# Never unloaded (`nodelete`): its threads outlive whoever loaded it.
 c-library:
 	cargo rustc --release --locked --lib --crate-type cdylib,staticlib --no-default-features \
-		--features $(C_FEATURES) -- -C link-arg=-Wl,-soname,$(SONAME)
+		--features $(C_FEATURES) -- -C link-arg=-Wl,-soname,$(SONAME),-z,nodelete
 
 # Builds first where there is a cargo: root often has none, and installs what `make c-library` has built.
 install:
@@ -88,7 +89,7 @@ install:
 	install -m 644 include/sml.h '$(DESTDIR)$(INCLUDEDIR)/sml.h'
 	sed -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
 		include/sml.pc.in > '$(DESTDIR)$(PKGCONFIGDIR)/sml.pc'
-	@case '$(DESTDIR)$(LIBDIR)' in /usr/*) ldconfig 2> /dev/null || true;; esac
+	@if test -z '$(DESTDIR)'; then ldconfig 2> /dev/null || true; fi
 
 uninstall:
 	rm -f '$(DESTDIR)$(LIBDIR)/libsml.so' '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/libsml.so.$(VERSION)' \

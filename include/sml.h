@@ -5,18 +5,19 @@
  *
  * An engine is made once, for a device, parameters, class statistics and the largest batch that will come. Then each
  * batch of logits is given to it, in host memory (sml_engine_submit, sml_engine_submit_into) or in a GPU's
- * (sml_engine_submit_device). Giving a batch allocates nothing.
+ * (sml_engine_submit_device). Giving a batch allocates nothing. A finder makes obstacles out of anomaly maps.
  *
  * Results    Functions that can fail return an sml_status: SML_OK, which is 0, or an SML_ERROR_ code. What was
  *            wrong, as a line for a person: sml_last_error_message. After a failure handles are as before, and
- *            places for results hold NULL or 0. No exception or panic leaves the library.
- * Handles    Pointers to sml_engine, sml_params and sml_statistics are names, not addresses. One that is NULL,
- *            destroyed or of another kind is SML_ERROR_INVALID_HANDLE. Destroy every one that was made; the
- *            order does not matter.
+ *            places for results hold NULL, 0 or NaN. No exception or panic leaves the library.
+ * Handles    Pointers to sml_engine, sml_params, sml_statistics and sml_obstacle_finder are names, not addresses. One
+ *            that is NULL, destroyed or of another kind is SML_ERROR_INVALID_HANDLE. Destroy every one that was
+ *            made; the order does not matter.
  * Threads    Every function may be called from every thread, and handles go from thread to thread freely. An
- *            engine serves one call at a time: a second one from another thread is SML_ERROR_BUSY, at once.
- *            Different engines serve different threads at the same time. Messages are of the thread that failed.
- *            A child of fork() must not use the library when its parent has.
+ *            engine (or finder) serves one call at a time: a second one from another thread is SML_ERROR_BUSY, at
+ *            once. Different engines serve different threads at the same time. Messages are of the thread that failed.
+ *            A child of fork() must not use the library when its parent has. Once loaded, the library stays: dlclose
+ *            does not unload it.
  * Memory     Pointers are borrowed for the duration of a call, unless a function says otherwise; nothing that is
  *            given is freed. What a function points the caller to belongs to the handle, and ends with it.
  * Versions   Structures begin with their size: set struct_size to sizeof of the structure, and every field that
@@ -50,6 +51,12 @@
  * An engine on one device: it takes batches of logits and gives anomaly maps.
  */
 typedef struct sml_engine sml_engine;
+
+/**
+ * Finds obstacles in one anomaly map after the other, and follows them: 8-connected components of pixels whose score
+ * reaches a threshold.
+ */
+typedef struct sml_obstacle_finder sml_obstacle_finder;
 
 /**
  * Parameters of the method. New ones are those of the paper; each function changes one, and leaves it when it fails.
@@ -267,6 +274,103 @@ typedef struct sml_output {
      */
     uint64_t *non_finite;
 } sml_output;
+
+/**
+ * What counts as an obstacle, and how large the maps are.
+ */
+typedef struct sml_obstacle_options {
+    /**
+     * sizeof(sml_obstacle_options).
+     */
+    size_t struct_size;
+    /**
+     * Rows of the maps.
+     */
+    size_t height;
+    /**
+     * Columns of the maps.
+     */
+    size_t width;
+    /**
+     * Anomaly score from which on a pixel belongs to an obstacle: a finite number.
+     */
+    float threshold;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+    /**
+     * Pixels that an obstacle has at least; 0 for 50.
+     */
+    size_t minimum_area;
+    /**
+     * Predicted classes that can be driven on, with Cityscapes 0 the road and 1 the pavement: obstacles are looked for on
+     * them and in their holes. NULL for the whole picture.
+     */
+    const uint8_t *drivable_classes;
+    /**
+     * Number of these classes.
+     */
+    size_t drivable_count;
+    /**
+     * Rows and columns that the drivable area reaches further, in pixels.
+     */
+    size_t drivable_margin;
+} sml_obstacle_options;
+
+/**
+ * An unexpected object.
+ */
+typedef struct sml_obstacle {
+    /**
+     * sizeof(sml_obstacle), set by the caller. The library sets the others.
+     */
+    size_t struct_size;
+    /**
+     * The same from frame to frame as long as the object overlaps itself; from 1 on, never used again for another.
+     */
+    uint64_t id;
+    /**
+     * First column of the smallest rectangle around its pixels.
+     */
+    uint32_t left;
+    /**
+     * First row of the rectangle.
+     */
+    uint32_t top;
+    /**
+     * Columns of the rectangle.
+     */
+    uint32_t width;
+    /**
+     * Rows of the rectangle.
+     */
+    uint32_t height;
+    /**
+     * Number of its pixels.
+     */
+    uint32_t area;
+    /**
+     * Mean anomaly score of its pixels.
+     */
+    float mean_score;
+    /**
+     * Highest anomaly score of its pixels.
+     */
+    float max_score;
+    /**
+     * Mean column of its pixels; whole numbers are pixel centres.
+     */
+    float centroid_column;
+    /**
+     * Mean row of its pixels.
+     */
+    float centroid_row;
+    /**
+     * The class predicted along most of its outline; -1 where it fills the picture.
+     */
+    int32_t surrounding_class;
+} sml_obstacle;
 
 /**
  * All went well.
@@ -652,6 +756,73 @@ sml_status sml_engine_submit_device(struct sml_engine *engine,
                                     const struct sml_logits *logits,
                                     const struct sml_output *output,
                                     void *stream);
+
+/**
+ * Makes a finder, and allocates all that it will need. `*finder`: the new handle, NULL after a failure.
+ *
+ * # Safety
+ * `options` points to a structure as long as it says, whose `drivable_classes` are NULL or as many as it says; `finder` may be
+ * written to.
+ */
+sml_status sml_obstacle_finder_create(const struct sml_obstacle_options *options,
+                                      struct sml_obstacle_finder **finder);
+
+/**
+ * Finds the obstacles of one image, and gives those that overlap one of the image before its id. `*count`: how many there
+ * are, 0 after a failure; sml_obstacle_finder_get tells of each. Allocates nothing.
+ *
+ * # Safety
+ * `score` and `prediction` point to as many pixels as the finder was made for, packed, which nobody writes to during the
+ * call; `count` may be written to.
+ */
+sml_status sml_obstacle_finder_find(struct sml_obstacle_finder *finder,
+                                    const float *score,
+                                    const uint8_t *prediction,
+                                    size_t *count);
+
+/**
+ * One of the obstacles of the latest image, counted from 0, most anomalous first: by maximum score, of equal ones by area,
+ * then by their first pixels.
+ *
+ * # Safety
+ * `obstacle` points to a structure as long as it says, which may be written to.
+ */
+sml_status sml_obstacle_finder_get(const struct sml_obstacle_finder *finder,
+                                   size_t index,
+                                   struct sml_obstacle *obstacle);
+
+/**
+ * Forgets the latest image, where another scene begins: all obstacles of the next one get new ids.
+ */
+sml_status sml_obstacle_finder_forget(struct sml_obstacle_finder *finder);
+
+/**
+ * Ends a finder. NULL is allowed.
+ */
+sml_status sml_obstacle_finder_destroy(struct sml_obstacle_finder *finder);
+
+/**
+ * The threshold at which the fraction `rate` (0 to 1) of normal pixels is reported wrongly, out of a calibration that
+ * measured thresholds with these parameters (NULL for the paper's). `*threshold` is NaN after a failure.
+ *
+ * # Safety
+ * `threshold` may be written to.
+ */
+sml_status sml_statistics_threshold_at_fpr(const struct sml_statistics *statistics,
+                                           const struct sml_params *params,
+                                           double rate,
+                                           float *threshold);
+
+/**
+ * The threshold at which the fraction `rate` (0 to 1) of unexpected pixels is found, as sml_statistics_threshold_at_fpr.
+ *
+ * # Safety
+ * `threshold` may be written to.
+ */
+sml_status sml_statistics_threshold_at_tpr(const struct sml_statistics *statistics,
+                                           const struct sml_params *params,
+                                           double rate,
+                                           float *threshold);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -83,6 +83,8 @@ mod provenance;
 pub mod reference;
 #[cfg(feature = "files")]
 pub mod render;
+#[cfg(feature = "rerun")]
+pub mod rerun_log;
 mod resampling;
 mod statistics;
 mod temporal_smoothing;

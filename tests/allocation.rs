@@ -296,3 +296,69 @@ fn an_engine_needs_little_memory_beyond_its_result() {
         }
     }
 }
+
+/// The C interface: looking up the handle and reading the structures included.
+#[cfg(feature = "c-interface")]
+#[test]
+fn frames_from_c_allocate_nothing() {
+    use sml::c_interface::*;
+
+    let (pool, count) = counted_pool(2);
+    let elements = Elements::new();
+    let options = |device: &std::ffi::CStr| sml_engine_options {
+        struct_size: size_of::<sml_engine_options>(),
+        device: device.as_ptr(),
+        batch: CAPACITY.batch,
+        classes: CLASSES,
+        logits_height: CAPACITY.logits.height,
+        logits_width: CAPACITY.logits.width,
+        height: CAPACITY.output.height,
+        width: CAPACITY.output.width,
+        threads: 0,
+        cuda_graph: 0,
+        reserved: 0,
+    };
+    let frame = |engine| {
+        let logits = sml_logits {
+            struct_size: size_of::<sml_logits>(),
+            data: elements.single.as_ptr().cast(),
+            element_type: SML_F32,
+            layout: SML_NCHW,
+            batch: CAPACITY.batch,
+            classes: CLASSES,
+            height: CAPACITY.logits.height,
+            width: CAPACITY.logits.width,
+            strides: [0; 4],
+        };
+        let mut map = sml_anomaly_map {
+            struct_size: size_of::<sml_anomaly_map>(),
+            batch: 0,
+            height: 0,
+            width: 0,
+            score: std::ptr::null(),
+            prediction: std::ptr::null(),
+            non_finite: std::ptr::null(),
+        };
+        // SAFETY: structures that say how long they are; the logits are as many as they say.
+        let status = unsafe { sml_engine_submit(engine, &raw const logits, 80, 104, &raw mut map) };
+        assert_eq!((status, map.batch), (SML_OK, CAPACITY.batch));
+    };
+    let allocations = pool.install(|| {
+        let (mut params, mut engine) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: places for handles, a structure that says how long it is, and text with a NUL.
+        unsafe {
+            assert_eq!(sml_params_create(&raw mut params), SML_OK);
+            assert_eq!(sml_params_set_score(params, c"max_logit".as_ptr()), SML_OK);
+            let options = options(c"cpu");
+            let status = sml_engine_create(&raw const options, params, std::ptr::null(), &raw mut engine);
+            assert_eq!(status, SML_OK);
+        }
+        frame(engine);
+        let before = count.load(Ordering::Relaxed);
+        (0..FRAMES).for_each(|_| frame(engine));
+        let allocations = count.load(Ordering::Relaxed) - before;
+        assert_eq!((sml_engine_destroy(engine), sml_params_destroy(params)), (SML_OK, SML_OK));
+        allocations
+    });
+    assert_eq!(allocations, 0);
+}

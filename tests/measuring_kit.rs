@@ -1,4 +1,4 @@
-//! What measurements on a GPU rest on and no GPU is needed to check: that engine and peers draw the same frame, and that
+//! What measurements rest on and neither GPU nor peers are needed to check: that engine and peers draw the same frame, and that
 //! README.md shows what was measured.
 #![allow(clippy::unwrap_used, reason = "clippy's exception covers test functions only")]
 
@@ -92,6 +92,75 @@ fn results_become_the_table_and_a_changed_table_is_noticed() {
 
     fs::write(&readme, written.replace("40.0 µs", "39.0 µs")).unwrap();
     expect_error(&results_table(root, &["check"]));
+}
+
+/// As `sml bench --peers --json` prints it.
+fn cpu_results(different: &[Value], interrupted: bool) -> Value {
+    let row = |version: &str, from: u32, p50: f64, ratio: Option<f64>| {
+        let mut row = json!({
+            "version": version, "stage": "all", "shape": "1x19x1024x2048", "dtype": "f32", "from": from,
+            "latency_us": { "p50": p50, "p90": p50 },
+        });
+        if let Some(ratio) = ratio {
+            row["beside_sml"] = json!({
+                "turns": 9, "ratio": { "median": ratio, "p10": ratio * 0.9, "p90": ratio * 1.1, "least": 0.0, "most": 0.0 },
+            });
+        }
+        row
+    };
+    let machine = json!({
+        "cpu": "Test(R) CPU 7 @ 2.0GHz", "threads": 2, "instruction_set": "avx2", "load_average": 0.25, "date": "2026-01-31",
+        "device": "cpu", "gpu": null,
+    });
+    let results = [
+        row("sml", 1, 10_000.0, None),
+        row("read", 1, 5_000.0, Some(0.5)),
+        row("official eager", 1, 400_000.0, Some(40.0)),
+        row("sml", 4, 8_000.0, None),
+        row("read", 4, 300.0, Some(0.04)),
+    ];
+    json!({
+        "schema": 1, "program": "sml bench --peers", "machine": machine, "versions": { "torch": "2.11.0+cu130", "cv2": "4.13.0" },
+        "results": results, "interrupted": interrupted, "different": different, "skipped": [],
+    })
+}
+
+#[test]
+fn results_on_the_cpu_become_the_other_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let readme = root.join("README.md");
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), &readme).unwrap();
+    let file = root.join("cpu.json").to_str().unwrap().to_owned();
+    fs::write(&file, cpu_results(&[], false).to_string()).unwrap();
+    let kept = expect_success(&results_table(root, &["keep", &file]));
+    assert!(kept.trim_end().ends_with("benches/results/cpu-test-7-2-threads-2026-01-31.json"), "{kept}");
+    expect_error(&results_table(root, &["check"]));
+    expect_success(&results_table(root, &["write"]));
+    expect_success(&results_table(root, &["check"]));
+    let written = fs::read_to_string(&readme).unwrap();
+    for line in [
+        "Measured on Test(R) CPU 7 @ 2.0GHz with 2 threads (avx2; PyTorch 2.11.0, OpenCV 4.13.0), 2026-01-31, by \
+         `make bench-peers`; load average before it 0.25:",
+        "| median of a frame, all stages | 1x19x1024x2048 float32, full resolution | 1x19x1024x2048 float32, 1/4 resolution |",
+        "| sml | **10.0 ms** | **8.0 ms** |",
+        "| reading the logits once: the floor | 5.0 ms, 0.50 x (0.45 to 0.55) | 0.30 ms, 0.04 x (0.04 to 0.04) |",
+        "| PyTorch, official passes | 400 ms, 40.0 x (36.0 to 44.0) | not measured |",
+    ] {
+        assert!(written.contains(line), "{line}: {written}");
+    }
+
+    // A run that shows nothing to quote stays out.
+    for (wrong, word) in [
+        (
+            cpu_results(&[json!({ "version": "opencv", "reason": "its score differs" })], false),
+            "its score differs",
+        ),
+        (cpu_results(&[], true), "interrupted"),
+    ] {
+        fs::write(&file, wrong.to_string()).unwrap();
+        assert!(expect_error(&results_table(root, &["keep", &file])).contains(word));
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ struct driver {
     int (*stream_destroy)(void *stream);
     int (*allocate)(unsigned long long *address, size_t bytes);
     int (*deallocate)(unsigned long long address);
+    int (*allocate_host)(void **memory, size_t bytes, unsigned flags);
+    int (*deallocate_host)(void *memory);
     int (*to_device)(unsigned long long to, const void *from, size_t bytes, void *stream);
     int (*to_host)(void *to, unsigned long long from, size_t bytes, void *stream);
 };
@@ -45,6 +47,8 @@ static int load(struct driver *driver) {
         {"cuStreamDestroy_v2", &driver->stream_destroy},
         {"cuMemAlloc_v2", &driver->allocate},
         {"cuMemFree_v2", &driver->deallocate},
+        {"cuMemHostAlloc", &driver->allocate_host},
+        {"cuMemFreeHost", &driver->deallocate_host},
         {"cuMemcpyHtoDAsync_v2", &driver->to_device},
         {"cuMemcpyDtoHAsync_v2", &driver->to_host},
     };
@@ -64,34 +68,38 @@ static int load(struct driver *driver) {
 }
 
 /* What a network would leave in the GPU's memory: the first class everywhere, with a spot of low confidence. */
-static float logits_of_network[CLASSES][ROWS][COLUMNS];
+typedef float network_output[CLASSES][ROWS][COLUMNS];
 
-static void network(void) {
+static void network(network_output logits) {
     for (int y = 0; y < ROWS; ++y) {
         for (int x = 0; x < COLUMNS; ++x) {
             int spot = y >= 20 && y < 30 && x >= 60 && x < 75;
-            logits_of_network[0][y][x] = spot ? 1.0f : 8.0f;
+            logits[0][y][x] = spot ? 1.0f : 8.0f;
+            logits[1][y][x] = 0.0f;
         }
     }
 }
 
-/* One frame on the GPU: logits, and memory for the result. */
+/* One frame on the GPU: logits, and memory for the result. `pinned` is host memory that copies can run from by themselves. */
 struct frame {
     unsigned long long logits, score, prediction, non_finite;
+    void *pinned;
 };
 
 static int allocate(const struct driver *driver, struct frame *frame) {
-    return driver->allocate(&frame->logits, sizeof logits_of_network) == 0 &&
+    return driver->allocate_host(&frame->pinned, sizeof(network_output), 0) == 0 &&
+           driver->allocate(&frame->logits, sizeof(network_output)) == 0 &&
            driver->allocate(&frame->score, PIXELS * sizeof(float)) == 0 &&
            driver->allocate(&frame->prediction, PIXELS) == 0 &&
            driver->allocate(&frame->non_finite, sizeof(uint64_t)) == 0;
 }
 
 static void deallocate(const struct driver *driver, const struct frame *frame) {
-    driver->deallocate(frame->logits);
-    driver->deallocate(frame->score);
-    driver->deallocate(frame->prediction);
-    driver->deallocate(frame->non_finite);
+    const unsigned long long addresses[] = {frame->logits, frame->score, frame->prediction, frame->non_finite};
+    for (int i = 0; i < 4; ++i) {
+        if (addresses[i]) driver->deallocate(addresses[i]);
+    }
+    if (frame->pinned) driver->deallocate_host(frame->pinned);
 }
 
 static sml_engine *make_engine(void) {
@@ -140,8 +148,8 @@ static sml_status submit(sml_engine *engine, const struct frame *frame, void *st
 static int process(const struct driver *driver, sml_engine *engine, const struct frame *frame, void *stream) {
     static float score[PIXELS];
     size_t highest = 0;
-    network();
-    int given = driver->to_device(frame->logits, logits_of_network, sizeof logits_of_network, stream) == 0 &&
+    network(frame->pinned);
+    int given = driver->to_device(frame->logits, frame->pinned, sizeof(network_output), stream) == 0 &&
                 submit(engine, frame, stream) == SML_OK &&
                 driver->to_host(score, frame->score, sizeof score, stream) == 0;
     if (driver->stream_synchronize(stream) != 0 || !given) {
@@ -159,7 +167,7 @@ static int process(const struct driver *driver, sml_engine *engine, const struct
 int main(void) {
     const unsigned not_blocking = 1; /* CU_STREAM_NON_BLOCKING */
     struct driver driver;
-    struct frame frame = {0, 0, 0, 0};
+    struct frame frame = {0, 0, 0, 0, NULL};
     void *context = NULL, *stream = NULL;
     int done = 0;
     if (!load(&driver)) return 1;

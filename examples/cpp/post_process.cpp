@@ -22,6 +22,7 @@ struct Destroy {
     void operator()(sml_engine *engine) const { sml_engine_destroy(engine); }
     void operator()(sml_params *params) const { sml_params_destroy(params); }
     void operator()(sml_statistics *statistics) const { sml_statistics_destroy(statistics); }
+    void operator()(sml_obstacle_finder *finder) const { sml_obstacle_finder_destroy(finder); }
 };
 template <typename T>
 using Handle = std::unique_ptr<T, Destroy>;
@@ -108,6 +109,23 @@ int main() try {
     const size_t highest = size_t(std::max_element(score.begin(), score.end()) - score.begin());
     std::printf("sml %s\nmost anomalous: row %zu, column %zu, score %.9g\n", sml_version(), highest / width,
                 highest % width, double(score[highest]));
+
+    // The objects behind the map. A real threshold comes out of a calibration: sml_statistics_threshold_at_fpr.
+    auto what = sized<sml_obstacle_options>();
+    what.height = height;
+    what.width = width;
+    what.threshold = 1.0f;
+    auto finder =
+        make<sml_obstacle_finder>([&](sml_obstacle_finder **handle) { return sml_obstacle_finder_create(&what, handle); });
+    size_t count = 0;
+    check(sml_obstacle_finder_find(finder.get(), score.data(), prediction.data(), &count));
+    for (size_t i = 0; i < count; ++i) {
+        auto obstacle = sized<sml_obstacle>();
+        check(sml_obstacle_finder_get(finder.get(), i, &obstacle));
+        std::printf("obstacle %llu: %u pixels in %ux%u+%u+%u, highest score %.9g\n",
+                    static_cast<unsigned long long>(obstacle.id), obstacle.area, obstacle.width, obstacle.height,
+                    obstacle.left, obstacle.top, double(obstacle.max_score));
+    }
     return 0;
 } catch (const std::exception &error) {
     std::fprintf(stderr, "%s\n", error.what());

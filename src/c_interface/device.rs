@@ -104,3 +104,33 @@ mod on_gpu {
 pub(super) fn stream_of(_: &crate::Engine) -> *mut c_void {
     std::ptr::null_mut()
 }
+
+#[cfg(all(test, not(feature = "cuda")))]
+mod tests {
+    use std::ptr::{null, null_mut};
+
+    use super::super::engine::{sml_engine_create, sml_engine_options};
+    use super::super::status::SML_ERROR_UNSUPPORTED;
+    use super::*;
+
+    #[test]
+    fn without_cuda_a_gpu_is_not_supported() {
+        let options = sml_engine_options {
+            struct_size: size_of::<sml_engine_options>(),
+            device: c"cuda:0".as_ptr(),
+            batch: 1,
+            classes: 2,
+            logits_height: 3,
+            logits_width: 4,
+            height: 3,
+            width: 4,
+            threads: 0,
+            cuda_graph: 0,
+            reserved: 0,
+        };
+        let mut engine = null_mut();
+        // SAFETY: a structure that says how long it is, text with a NUL, and a place for the handle.
+        let status = unsafe { sml_engine_create(&raw const options, null(), null(), &raw mut engine) };
+        assert_eq!((status, engine), (SML_ERROR_UNSUPPORTED, null_mut()));
+    }
+}

@@ -8,6 +8,9 @@ use crate::BorderLabels;
 /// Distance of a pixel that no boundary is near.
 const FAR: u8 = u8::MAX;
 
+/// Pixels of a row whose least distance is known together.
+pub(super) const CHUNK: usize = 32;
+
 /// Rows that are filled one after the other.
 pub(super) struct Progress<'a> {
     rows: &'a mut Rolling<u8>,
@@ -30,6 +33,8 @@ pub(super) struct Masks<'a> {
     pub reach: u8,
     pub boundary: Progress<'a>,
     pub distance: Progress<'a>,
+    /// The least distance of each chunk of the rows in `distance`.
+    pub nearest: &'a mut Rolling<u8>,
     pub spread: &'a mut [u8],
 }
 
@@ -37,7 +42,7 @@ impl Masks<'_> {
     /// Distances of all rows before `end`.
     #[inline(always)]
     pub(super) fn advance(&mut self, end: usize) {
-        let Self { prediction, width, height, border, reach, boundary, distance, spread } = self;
+        let Self { prediction, width, height, border, reach, boundary, distance, nearest, spread } = self;
         while distance.done < end {
             let y = distance.done;
             while boundary.done < (y + usize::from(*reach) + 1).min(*height) {
@@ -47,6 +52,7 @@ impl Masks<'_> {
             }
             let out = distance.rows.row_mut(y, *width);
             distance_row(boundary.rows, (*width, *height), y, *reach, spread, out);
+            nearest_of_chunks(out, nearest.row_mut(y, width.div_ceil(CHUNK)));
             distance.done += 1;
         }
     }
@@ -54,6 +60,12 @@ impl Masks<'_> {
     #[inline(always)]
     pub(super) fn row(&self, y: usize) -> &[u8] {
         self.distance.rows.row(y, self.width)
+    }
+
+    /// The least distance of each chunk of row `y`.
+    #[inline(always)]
+    pub(super) fn nearest(&self, y: usize) -> &[u8] {
+        self.nearest.row(y, self.width.div_ceil(CHUNK))
     }
 }
 
@@ -147,8 +159,21 @@ fn spread(row: &[u8], step: usize, out: &mut [u8]) {
     }
 }
 
-/// Whether a pixel of these is within the radius.
+/// The least distance of each chunk of a row.
 #[inline(always)]
-pub(super) fn reaches(distance: &[u8], radius: u8) -> bool {
-    distance.iter().fold(FAR, |least, &distance| least.min(distance)) <= radius
+fn nearest_of_chunks(distance: &[u8], out: &mut [u8]) {
+    let least = |chunk: &[u8]| chunk.iter().fold(FAR, |least, &distance| least.min(distance));
+    let chunks = distance.chunks_exact(CHUNK);
+    let rest = chunks.remainder();
+    for (out, chunk) in out.iter_mut().zip(chunks) {
+        // Halves against halves in vectors, down to a word.
+        let mut folded: [u8; CHUNK / 2] = std::array::from_fn(|_| FAR);
+        for (i, folded) in folded.iter_mut().enumerate() {
+            *folded = chunk[i].min(chunk[i + CHUNK / 2]);
+        }
+        *out = least(&folded);
+    }
+    if let (false, Some(out)) = (rest.is_empty(), out.last_mut()) {
+        *out = least(rest);
+    }
 }

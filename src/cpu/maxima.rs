@@ -56,14 +56,14 @@ impl Element for f32 {
         class: &mut [u8],
     ) -> bool {
         let winners = &mut scratch.class[..value.len()];
-        value.copy_from_slice(plane(0));
-        winners.fill(0);
-        let mut finite = value.iter().fold(0.0, |sum, value| sum + value * 0.0) == 0.0;
-        let mut next = 1;
+        let (mut finite, mut next) = (true, 0);
         while next < classes {
-            let together = (classes - next).min(TOGETHER);
+            // One more at first: 19 classes, the usual number, leave no rest.
+            let most = if next == 0 { TOGETHER + 1 } else { TOGETHER };
+            let together = (classes - next).min(most);
             let first = next as u32;
             finite &= match together {
+                7 => pass::<S, 7>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
                 6 => pass::<S, 6>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
                 5 => pass::<S, 5>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
                 4 => pass::<S, 4>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
@@ -78,9 +78,25 @@ impl Element for f32 {
     }
 }
 
-/// Lets the runs of `N` classes, the first of them `first`, pass by the maxima. False when a logit is not finite.
+/// Lets the runs of `N` classes, the first of them `first`, pass by the maxima; class 0 begins them. False when a logit is not
+/// finite.
 #[inline(always)]
 fn pass<S: Simd, const N: usize>(
+    simd: S,
+    planes: [&[f32]; N],
+    first: u32,
+    value: &mut [f32],
+    winners: &mut [u32],
+) -> bool {
+    if first == 0 {
+        maxima_of::<S, N, true>(simd, planes, first, value, winners)
+    } else {
+        maxima_of::<S, N, false>(simd, planes, first, value, winners)
+    }
+}
+
+#[inline(always)]
+fn maxima_of<S: Simd, const N: usize, const BEGINS: bool>(
     simd: S,
     planes: [&[f32]; N],
     first: u32,
@@ -94,14 +110,15 @@ fn pass<S: Simd, const N: usize>(
     let winners = &mut winners[..vectors];
     let runs = planes.map(|plane| &S::as_simd_f32s(&plane[..length]).0[..vectors]);
     let names: [S::u32s; N] = std::array::from_fn(|offset| simd.splat_u32s(first + offset as u32));
+    let (lowest, nobody) = (simd.splat_f32s(f32::NEG_INFINITY), simd.splat_u32s(0));
     // A sum of products with zero: it stays zero until a factor is not finite.
     let zero = simd.splat_f32s(0.0);
     let mut broken = zero;
     for i in 0..vectors {
-        let (mut best, mut winner) = (values[i], winners[i]);
+        let (mut best, mut winner) = if BEGINS { (lowest, nobody) } else { (values[i], winners[i]) };
         for (run, name) in runs.iter().zip(names) {
             let candidate = run[i];
-            broken = simd.add_f32s(broken, simd.mul_f32s(candidate, zero));
+            broken = simd.mul_add_e_f32s(candidate, zero, broken);
             let wins = simd.greater_than_f32s(candidate, best);
             winner = simd.select_u32s(wins, name, winner);
             best = simd.select_f32s(wins, candidate, best);
@@ -110,6 +127,9 @@ fn pass<S: Simd, const N: usize>(
     }
     let mut broken = simd.reduce_sum_f32s(broken);
     for (i, (best, winner)) in value_tail.iter_mut().zip(winner_tail).enumerate() {
+        if BEGINS {
+            (*best, *winner) = (f32::NEG_INFINITY, 0);
+        }
         for (offset, plane) in planes.iter().enumerate() {
             let candidate = plane[tail + i];
             broken += candidate * 0.0;

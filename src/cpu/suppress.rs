@@ -6,26 +6,23 @@
 //! logarithmically many vector operations. The iterations follow these and each other at a distance of one row, so that the few
 //! rows at work stay in the nearest cache.
 //!
-//! An iteration writes only masked pixels and reads only unmasked ones: it sees nothing but the values before it, although it
-//! works in place. The row below, which it reads too, has seen the iterations before it, and no more. Rows beside the lane
-//! are copies from before the stage ([`Edges`](super::edges::Edges)), one an iteration, and are worked on as far as the lane needs.
+//! Before an iteration is at a row it has copied the row below with its masked pixels as 0 (`weigh`): the averages are sums of such
+//! copies, so that nothing of the iteration itself is seen although it works in place. The row below has seen the iterations
+//! before it, and no more. Rows beside the lane are copies from before the stage ([`Edges`](super::edges::Edges)), one an
+//! iteration, and are worked on as far as the lane needs.
 //!
 //! The official arithmetic multiplies masked positions by 0, and so does this one: it needs no branch. The product is 0
-//! unless the score is NaN or infinite: these spread to the pixels around them. From the first sum on that is not finite, a row
-//! is kept as it was before the iteration, and that reads it there.
+//! unless the score is NaN or infinite: these spread to the pixels around them.
 
 use pulp::NullaryFnOnce;
 
-use super::masks::{Masks, Progress, reaches};
+use super::masks::{CHUNK, Masks, Progress};
 use super::rolling::Rolling;
 use crate::{BorderLabels, Suppression};
 
-/// Pixels of a row that are averaged together, if one of them is masked.
-const CHUNK: usize = 32;
-
-/// Columns of a row of weights: one more on either side, so that every pixel has its neighbours.
+/// Columns of a row of products: one more on either side, so that every pixel has its neighbours, and no fewer than a chunk needs.
 fn pitch(width: usize) -> usize {
-    width + 2
+    width.max(CHUNK) + 2
 }
 
 /// The suppression's parameters, as a lane needs them.
@@ -53,6 +50,7 @@ impl Iterations {
 pub(super) struct Scratch {
     boundary: Rolling<u8>,
     distance: Rolling<u8>,
+    nearest: Rolling<u8>,
     spread: Vec<u8>,
     above: Vec<f32>,
     below: Vec<f32>,
@@ -66,6 +64,7 @@ impl Scratch {
         Self {
             boundary: Rolling::new(2 * usize::from(iterations.reach) + 1, width),
             distance: Rolling::new(halo + 3, width),
+            nearest: Rolling::new(halo + 3, width.div_ceil(CHUNK)),
             spread: vec![0; width],
             above: vec![0.0; halo * width],
             below: vec![0.0; halo * width],
@@ -77,20 +76,18 @@ impl Scratch {
 /// What an iteration keeps of the rows around the one that it is at.
 struct Iteration {
     radius: u8,
-    /// 1 for unmasked pixels, 0 for masked ones.
-    weights: Rolling<f32>,
-    /// The row after the last one that has weights.
+    /// Scores as they were before this iteration, those of masked pixels times 0.
+    products: Rolling<f32>,
+    /// How many of a pixel and its two neighbours in the row are unmasked.
+    counts: Rolling<u8>,
+    /// The row after the last one that has both.
     weighed: usize,
-    /// Rows as they were before this iteration, near scores that are not finite.
-    before: Rolling<f32>,
-    /// Which rows those are.
-    kept: [usize; 2],
 }
 
 impl Iteration {
     fn new(radius: u8, width: usize) -> Self {
-        let (weights, before) = (Rolling::new(3, pitch(width)), Rolling::new(2, width));
-        Self { radius, weights, weighed: 0, before, kept: [usize::MAX; 2] }
+        let (products, counts) = (Rolling::new(3, pitch(width)), Rolling::new(3, pitch(width)));
+        Self { radius, products, counts, weighed: 0 }
     }
 }
 
@@ -116,8 +113,15 @@ impl NullaryFnOnce for Lane<'_> {
     fn call(self) {
         let Self { iterations, prediction, width, first, above, below, scratch, score } = self;
         let (height, end) = (prediction.len() / width, first + score.len() / width);
-        let Scratch { boundary, distance, spread, above: above_copy, below: below_copy, iterations: states } =
-            scratch;
+        let Scratch {
+            boundary,
+            distance,
+            nearest,
+            spread,
+            above: above_copy,
+            below: below_copy,
+            iterations: states,
+        } = scratch;
         let (above_copy, below_copy) = (&mut above_copy[..above.len()], &mut below_copy[..below.len()]);
         above_copy.copy_from_slice(above);
         below_copy.copy_from_slice(below);
@@ -132,10 +136,11 @@ impl NullaryFnOnce for Lane<'_> {
             reach: iterations.reach,
             boundary: Progress::new(boundary, start.saturating_sub(usize::from(iterations.reach))),
             distance: Progress::new(distance, start),
+            nearest,
             spread,
         };
         for state in states.iter_mut() {
-            (state.weighed, state.kept) = (start, [usize::MAX; 2]);
+            state.weighed = start;
         }
         let count = states.len();
         for newest in start..stop + count - 1 {
@@ -191,122 +196,97 @@ impl Iteration {
     /// Averages the masked pixels of row `y`.
     #[inline(always)]
     fn average(&mut self, y: usize, height: usize, masks: &Masks<'_>, rows: &mut Rows<'_>) {
-        let Self { radius, weights, weighed, before, kept } = self;
-        let (mask, width) = (masks.row(y), masks.width);
-        if !reaches(mask, *radius) {
+        let Self { radius, products, counts, weighed } = self;
+        let (mask, nearest, width) = (masks.row(y), masks.nearest(y), masks.width);
+        if nearest.iter().all(|distance| distance > radius) {
             return;
         }
-        let window = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
-        for y in (*weighed).max(window[0])..=window[2] {
-            weigh(masks.row(y), *radius, weights.row_mut(y, pitch(width)));
+        let [above, own, below] = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
+        let pitch = pitch(width);
+        for y in (*weighed).max(above)..=below {
+            let (products, counts) = (products.row_mut(y, pitch), counts.row_mut(y, pitch));
+            weigh(rows.row(y), masks.row(y), *radius, products, counts);
         }
-        *weighed = window[2] + 1;
-        let [above, own, below] = window;
-        let weights = [
-            weights.row(above, pitch(width)),
-            weights.row(own, pitch(width)),
-            weights.row(below, pitch(width)),
-        ];
-        let length = CHUNK.min(width);
-        for x in (0..width).step_by(CHUNK) {
-            // The last chunk overlaps the one before: doing masked pixels twice changes nothing, for they do not count.
-            let x = x.min(width - length);
-            let mask = &mask[x..x + length];
-            if !reaches(mask, *radius) {
-                continue;
-            }
-            let unchanged = |y: usize| if kept[y % 2] == y { before.row(y, width) } else { rows.row(y) };
-            let scores = [unchanged(above), unchanged(own), unchanged(below)];
-            let (sum, count) = if x > 0 && x + length < width {
-                sums(
-                    [&scores[0][x - 1..], &scores[1][x - 1..], &scores[2][x - 1..]],
-                    [&weights[0][x..], &weights[1][x..], &weights[2][x..]],
-                )
-            } else {
-                let [a, b, c] = scores;
-                let [u, v, w] = weights;
-                sums(
-                    [&padded(a, x, length), &padded(b, x, length), &padded(c, x, length)],
-                    [&beginning(u, x), &beginning(v, x), &beginning(w, x)],
-                )
-            };
-            if kept[y % 2] != y && !all_finite(&sum) {
-                // From here on a mean may be no number that times 0 is 0. What was written to the row before is one.
-                before.row_mut(y, width).copy_from_slice(rows.row(y));
-                kept[y % 2] = y;
-            }
-            replace(&mut rows.row_mut(y)[x..x + length], mask, *radius, (&sum, &count));
-        }
-    }
-}
-
-/// Writes the means of masked pixels that have unmasked neighbours.
-#[inline(always)]
-fn replace(out: &mut [f32], mask: &[u8], radius: u8, (sum, count): (&[f32; CHUNK], &[f32; CHUNK])) {
-    if let (Some(out), Some(mask)) = (out.first_chunk_mut::<CHUNK>(), mask.first_chunk::<CHUNK>()) {
-        for i in 0..CHUNK {
-            let mean = sum[i] / count[i];
-            out[i] = if (mask[i] <= radius) & (count[i] > 0.0) { mean } else { out[i] };
-        }
-        return;
-    }
-    for (((out, &distance), sum), &count) in out.iter_mut().zip(mask).zip(sum).zip(count) {
-        if distance <= radius && count > 0.0 {
-            *out = sum / count;
-        }
-    }
-}
-
-#[inline(always)]
-fn all_finite(values: &[f32]) -> bool {
-    let largest = values.iter().fold(0, |largest, value| (value.to_bits() & 0x7fff_ffff).max(largest));
-    largest < f32::INFINITY.to_bits()
-}
-
-/// 1 for unmasked pixels, 0 for masked ones; the outermost ones again beyond the image, where they count for the missing
-/// neighbours too.
-#[inline(always)]
-fn weigh(distance: &[u8], radius: u8, out: &mut [f32]) {
-    for (out, &distance) in out[1..].iter_mut().zip(distance) {
-        *out = f32::from(u8::from(distance > radius));
-    }
-    let last = out.len() - 1;
-    out[0] = out[1];
-    out[last] = out[last - 1];
-}
-
-/// `length` scores from column `x` on with a neighbour on either side, the outermost ones again beyond the image.
-#[inline(always)]
-fn padded(row: &[f32], x: usize, length: usize) -> [f32; CHUNK + 2] {
-    let mut out = [0.0; CHUNK + 2];
-    for (i, out) in out[..length + 2].iter_mut().enumerate() {
-        *out = row[(x + i).saturating_sub(1).min(row.len() - 1)];
-    }
-    out
-}
-
-/// As many weights from `x` on, and zeros where they are fewer.
-#[inline(always)]
-fn beginning(weights: &[f32], x: usize) -> [f32; CHUNK + 2] {
-    let mut out = [0.0; CHUNK + 2];
-    out.iter_mut().zip(&weights[x..]).for_each(|(out, weight)| *out = *weight);
-    out
-}
-
-/// Weighted sums, and sums of weights, over the 3x3 windows of a chunk, in row order. `scores` and `weights` begin with the
-/// chunk's left neighbours. Masked pixels times 0 add nothing, unless they are not finite.
-#[inline(always)]
-fn sums(scores: [&[f32]; 3], weights: [&[f32]; 3]) -> ([f32; CHUNK], [f32; CHUNK]) {
-    let (mut sum, mut count) = ([0.0; CHUNK], [0.0; CHUNK]);
-    for (scores, weights) in scores.iter().zip(weights) {
-        for dx in 0..3 {
-            let chunks = (scores[dx..].first_chunk::<CHUNK>(), weights[dx..].first_chunk::<CHUNK>());
-            let (Some(scores), Some(weights)) = chunks else { continue };
-            for i in 0..CHUNK {
-                sum[i] += scores[i] * weights[i];
-                count[i] += weights[i];
+        *weighed = below + 1;
+        let products = [products.row(above, pitch), products.row(own, pitch), products.row(below, pitch)];
+        let counts = [counts.row(above, pitch), counts.row(own, pitch), counts.row(below, pitch)];
+        let out = rows.row_mut(y);
+        for (x, _) in (0..width).step_by(CHUNK).zip(nearest).filter(|(_, distance)| *distance <= radius) {
+            // The last chunk overlaps the one before: doing masked pixels twice changes nothing.
+            let x = x.min(width.saturating_sub(CHUNK));
+            let window = Window { products, counts, radius: *radius, x };
+            match (out[x..].first_chunk_mut::<CHUNK>(), chunk(mask, x)) {
+                (Some(out), Some(mask)) => window.average(mask, out),
+                _ => {
+                    // A narrow image.
+                    let (mut wide_mask, mut wide_out) = ([u8::MAX; CHUNK], [0.0; CHUNK]);
+                    wide_mask[..width].copy_from_slice(mask);
+                    wide_out[..width].copy_from_slice(out);
+                    window.average(&wide_mask, &mut wide_out);
+                    out.copy_from_slice(&wide_out[..width]);
+                }
             }
         }
     }
-    (sum, count)
+}
+
+/// Copies scores, those of masked pixels times 0, the outermost ones again beyond the image. And counts the unmasked ones of each
+/// pixel and its two neighbours, where the outermost ones count for the missing neighbours too.
+#[inline(always)]
+fn weigh(score: &[f32], distance: &[u8], radius: u8, products: &mut [f32], counts: &mut [u8]) {
+    let width = score.len();
+    let (last, distance) = (width - 1, &distance[..width]);
+    for ((product, score), &distance) in products[1..=width].iter_mut().zip(score).zip(distance) {
+        *product = score * f32::from(u8::from(distance > radius));
+    }
+    products[0] = products[1];
+    products[width + 1] = products[width];
+    for x in [0, last] {
+        let window = [x.saturating_sub(1), x, (x + 1).min(last)];
+        counts[x] = window.iter().map(|&x| u8::from(distance[x] > radius)).sum();
+    }
+    if width > 2 {
+        let neighbours = distance.iter().zip(&distance[1..]).zip(&distance[2..]);
+        for (count, ((&left, &own), &right)) in counts[1..last].iter_mut().zip(neighbours) {
+            *count = u8::from(left > radius) + u8::from(own > radius) + u8::from(right > radius);
+        }
+    }
+}
+
+/// The 3x3 windows of a chunk of a row: the rows above, of, and below it.
+struct Window<'a> {
+    products: [&'a [f32]; 3],
+    counts: [&'a [u8]; 3],
+    radius: u8,
+    /// Column of the chunk's first pixel.
+    x: usize,
+}
+
+impl Window<'_> {
+    /// Puts means, of sums in row order, in the place of masked pixels that have unmasked neighbours. One loop from sums to results: arrays
+    /// between loops would go through the stack in pieces.
+    #[inline(always)]
+    fn average(&self, mask: &[u8; CHUNK], out: &mut [f32; CHUNK]) {
+        let Self { products: [a, b, c], counts: [i, j, k], radius, x } = *self;
+        let (Some(a), Some(b), Some(c)) = (wide(a, x), wide(b, x), wide(c, x)) else { return };
+        let (Some(i), Some(j), Some(k)) = (chunk(i, x), chunk(j, x), chunk(k, x)) else { return };
+        for n in 0..CHUNK {
+            let above = 0.0 + a[n] + a[n + 1] + a[n + 2];
+            let sum = above + b[n] + b[n + 1] + b[n + 2] + c[n] + c[n + 1] + c[n + 2];
+            let count = f32::from(i[n] + j[n] + k[n]);
+            let mean = sum / count;
+            out[n] = if (mask[n] <= radius) & (count > 0.0) { mean } else { out[n] };
+        }
+    }
+}
+
+#[inline(always)]
+fn chunk(row: &[u8], x: usize) -> Option<&[u8; CHUNK]> {
+    row[x..].first_chunk()
+}
+
+/// A chunk with its neighbours.
+#[inline(always)]
+fn wide(row: &[f32], x: usize) -> Option<&[f32; CHUNK + 2]> {
+    row[x..].first_chunk()
 }

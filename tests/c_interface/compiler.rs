@@ -76,7 +76,7 @@ pub fn compile(installed: &Installed, source: &Path, linking: Linking) -> Option
     let output = Command::new(compiler)
         .args(language.flags())
         .args(["-D_POSIX_C_SOURCE=200809L", "-O1", "-g", "-Wall", "-Wextra", "-pedantic", "-Wconversion"])
-        .args(["-Wno-sign-conversion", "-Wshadow", "-Werror", "-pthread"])
+        .args(["-Wno-sign-conversion", "-Wshadow", "-Werror", "-pthread", "-Wl,--as-needed"])
         .arg(source)
         .arg("-o")
         .arg(&program)

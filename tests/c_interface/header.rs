@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// In the order of the header.
-const SOURCES: [&str; 8] = ["version", "status", "params", "statistics", "frame", "engine", "host", "device"];
+const SOURCES: [&str; 9] =
+    ["version", "status", "params", "statistics", "frame", "engine", "host", "device", "obstacles"];
 
 /// Set by `make header`.
 const UPDATE: &str = "SML_UPDATE_HEADER";

@@ -1,13 +1,11 @@
-//! The library as `make install` leaves it, in a folder of this test's own.
+//! The library as `make install` leaves it, in a folder of this test's own: a release build with CUDA, whatever the test itself is
+//! built with.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::compiler::{Linking, succeed};
-
-/// What the library is built with: as this test, so that what the test needs is in it.
-const FEATURES: &str = if cfg!(feature = "cuda") { "c-interface,cuda" } else { "c-interface" };
 
 pub struct Installed {
     /// What stands for the root of the file system.
@@ -73,8 +71,7 @@ fn make(target: &str, root: &Path) -> Command {
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["--no-print-directory", target, "PREFIX=/usr"])
-        .arg(format!("DESTDIR={}", root.display()))
-        .arg(format!("C_FEATURES={FEATURES}"));
+        .arg(format!("DESTDIR={}", root.display()));
     // What cargo tells a test about its own build is not meant for another one.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::mem::offset_of;
 
-use sml::c_interface::{sml_anomaly_map, sml_engine_options, sml_logits, sml_output, sml_stage_timings};
+use sml::c_interface::*;
 
 use crate::compiler::{Linking, compile, succeed};
 use crate::installed::Installed;
@@ -40,6 +40,14 @@ impl Layout {
             sml_logits { struct_size, data, element_type, layout, batch, classes, height, width, strides }
             sml_output { struct_size, height, width, score_type, reserved, score, prediction, non_finite }
             sml_anomaly_map { struct_size, batch, height, width, score, prediction, non_finite }
+            sml_obstacle_options {
+                struct_size, height, width, threshold, reserved, minimum_area, drivable_classes, drivable_count,
+                drivable_margin,
+            }
+            sml_obstacle {
+                struct_size, id, left, top, width, height, area, mean_score, max_score, centroid_column, centroid_row,
+                surrounding_class,
+            }
         }
         layout
     }

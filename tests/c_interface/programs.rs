@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ndarray::Axis;
 use sml::drawn_logits::DrawnLogits;
+use sml::obstacles::{BoundingBox, Obstacle, ObstacleFinder, ObstacleParams};
 use sml::{
     Capacity, ClassStatistics, Device, ElementType, Engine, InstructionSet, Layout, Logits, LogitsShape,
-    Params, Size,
+    OperatingPoints, Params, ScoreHistogram, Size,
 };
 
 use crate::compiler::{Linking, compile, found, succeed};
@@ -126,11 +128,46 @@ fn the_cpp_example_finds_what_the_engine_finds() {
             if score > most.1 { (place, score) } else { most }
         });
     let text = run(&program);
-    let (place, score) = text.trim_end().rsplit_once(' ').unwrap();
-    let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(place, format!("sml {version}\nmost anomalous: row {row}, column {column}, score"));
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some(format!("sml {}", env!("CARGO_PKG_VERSION")).as_str()));
+    let (place, score) = lines.next().unwrap().rsplit_once(' ').unwrap();
+    assert_eq!(place, format!("most anomalous: row {row}, column {column}, score"));
     // Nine digits name one float32 and no other.
     assert_eq!(score.parse::<f32>().unwrap().to_bits(), highest.to_bits());
+    let mut finder = ObstacleFinder::new(ObstacleParams::above(1.0), picture).unwrap();
+    let obstacles =
+        finder.find(map.score.index_axis(Axis(0), 0), map.prediction.index_axis(Axis(0), 0)).unwrap();
+    assert_eq!(obstacles.len(), 1);
+    for obstacle in obstacles {
+        let Obstacle { id, area, bounding_box: BoundingBox { left, top, width, height }, .. } = obstacle;
+        let line = lines.next().unwrap();
+        let (box_and_area, score) = line.rsplit_once(' ').unwrap();
+        let expected =
+            format!("obstacle {id}: {area} pixels in {width}x{height}+{left}+{top}, highest score");
+        assert_eq!(box_and_area, expected);
+        assert_eq!(score.parse::<f32>().unwrap().to_bits(), obstacle.max_score.to_bits());
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn obstacles_keep_their_ids_and_thresholds_come_from_the_calibration() {
+    let Some(program) = test_program("obstacles.c") else { return };
+    let (mut normal, mut unexpected) = (ScoreHistogram::default(), ScoreHistogram::default());
+    (0..1000).for_each(|i| normal.add(i as f32 / 100.0));
+    (0..100).for_each(|i| unexpected.add(5.0 + i as f32 / 10.0));
+    let points = OperatingPoints::new(Params::default(), &normal, &unexpected);
+    let expected = [
+        points.threshold_at_fpr(0.05, &Params::default()).unwrap(),
+        points.threshold_at_tpr(0.95, &Params::default()).unwrap(),
+    ];
+    let statistics = ClassStatistics::from_json(r#"{"mean": [1], "variance": [1]}"#).unwrap();
+    let file = Installed::get().programs().join("thresholds.json");
+    std::fs::write(&file, statistics.with_operating_points(points).to_json()).unwrap();
+    let text = succeed(Installed::get().command(program).arg(file));
+    let thresholds: Vec<u32> =
+        text.split_whitespace().map(|number| number.parse::<f32>().unwrap().to_bits()).collect();
+    assert_eq!(thresholds, expected.map(f32::to_bits));
 }
 
 #[test]
@@ -144,6 +181,12 @@ fn threads_take_turns_or_are_refused() {
     let Some(program) = test_program("threads.c") else { return };
     let text = run(&program);
     assert!(text.starts_with("done ") && text.ends_with("wrong 0\n"), "{text}");
+}
+
+#[test]
+fn a_plugin_that_is_closed_leaves_the_library_loaded() {
+    let Some(program) = test_program("plugin.c") else { return };
+    assert_eq!(run(&program), concat!(env!("CARGO_PKG_VERSION"), " stays\n"));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! Inputs are drawn scenes (`engine_alone`) or the bundled pictures (`whole_frames`), several in turn. The first frame, which
 //! allocates, compiles and wakes threads, is told apart; frames to warm up are not measured. `measurement` warms up and measures
 //! what is a `subject`, one engine or several side by side; `bandwidth` measures the limits beside it; `sweep` does it all along one
-//! axis. What was found becomes a `report`, which is printed as a `table` or as JSON, and files (`outputs`).
+//! axis. What was found becomes a `report`, which is printed as a `table` or as JSON, and files (`outputs`). `compare` judges two such
+//! reports; `peers` measures what runs in Python today beside the engine.
 
 mod bandwidth;
 mod case;
