@@ -96,6 +96,10 @@ impl FrameLoop {
     /// A loop around a network and its post-processing: pictures of one size and format in. The first pass of the network, which is
     /// slower than the others, is done here, on a black picture.
     ///
+    /// On a GPU, the copy into the loop, obstacles and the consumer overlap with the GPU's work; the frames themselves go through the
+    /// pipeline one behind the other, each waited for before the next is given. (A [loop around an engine](Self::around_engine) has two
+    /// under way at once.) The parts are measured by events, unless the pipeline is to run as one graph.
+    ///
     /// # Errors
     /// [`Error::InvalidParameter`] for options out of range; [`Error::Shape`] for a picture without pixels, or no memory for so
     /// many; and as [`Pipeline::run`](crate::torch::Pipeline::run).

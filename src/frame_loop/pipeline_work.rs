@@ -1,5 +1,7 @@
 //! A network with its post-processing as the work of a loop.
 
+use std::time::Duration;
+
 use super::form::FrameInput;
 use super::telemetry::WorkTimings;
 use super::work::{FrameWork, wrong_frame};
@@ -21,6 +23,9 @@ impl PipelineWork {
 impl FrameWork for PipelineWork {
     /// On the loop's thread, since libtorch has threads of its own for every thread that it works for.
     fn prepare(&mut self) -> Result<()> {
+        if !self.pipeline.wants_a_graph() {
+            self.pipeline.profile(true)?;
+        }
         let black = vec![0; self.size.pixels() * self.format.bytes()];
         let picture = PictureView::packed(&black, self.size, self.format)?;
         for _ in 0..self.pipeline.backbone().slow_passes().max(1) {
@@ -32,7 +37,13 @@ impl FrameWork for PipelineWork {
     fn run(&mut self, frame: &FrameInput<'_>, result: AnomalyMapMut<'_>) -> Result<WorkTimings> {
         let FrameInput::Picture(picture) = frame else { return Err(wrong_frame("logits", "a picture")) };
         self.pipeline.run_into(picture, result)?;
-        let FrameTimings { preprocess, backbone, stages, .. } = self.pipeline.timings()?;
-        Ok(WorkTimings { upload: preprocess, backbone, stages, ..WorkTimings::default() })
+        let timings = self.pipeline.timings()?;
+        let FrameTimings { preprocess, backbone, stages, total } = timings;
+        // What is left of a frame on another device is the way back.
+        let download = match self.pipeline.backbone().device() {
+            tch::Device::Cpu => Duration::ZERO,
+            _ => total.saturating_sub(preprocess + backbone + timings.post_processing()),
+        };
+        Ok(WorkTimings { upload: preprocess, backbone, stages, download })
     }
 }

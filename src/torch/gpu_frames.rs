@@ -194,6 +194,12 @@ impl GpuFrames {
         matches!(self.graph, Graph::Captured(_))
     }
 
+    /// Whether frames run as one graph, or will.
+    #[cfg(feature = "frame-loop")]
+    pub fn wants_a_graph(&self) -> bool {
+        !matches!(self.graph, Graph::Off)
+    }
+
     /// Events between the parts of each frame from now on, or none.
     pub fn profile(&mut self, on: bool) {
         self.profiled = on;

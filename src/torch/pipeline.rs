@@ -232,6 +232,16 @@ impl Pipeline {
         }
     }
 
+    /// Whether frames may become one graph, which is not measured part by part.
+    #[cfg(feature = "frame-loop")]
+    pub(crate) fn wants_a_graph(&self) -> bool {
+        match &self.place {
+            Place::Host(_) => false,
+            #[cfg(feature = "cuda")]
+            Place::Gpu(frames) => frames.wants_a_graph(),
+        }
+    }
+
     /// Waits for the latest frame. Returns at once on the CPU.
     ///
     /// # Errors

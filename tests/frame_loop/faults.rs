@@ -67,7 +67,7 @@ fn the_work_fails_at_any_frame() {
 /// A submitter that waits for room is woken by the fault.
 #[test]
 fn a_fault_wakes_who_waits() {
-    let (mut work, leave) = StagedWork::held();
+    let (mut work, leave, _taken) = StagedWork::held();
     work.fault = Some((0, Fault::Panic));
     let options = FrameLoopOptions { queue: 1, ..FrameLoopOptions::default() };
     let (mut submitter, receiver) = around(work, options).split();

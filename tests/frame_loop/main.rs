@@ -10,4 +10,5 @@ mod faults;
 mod pipeline;
 mod policies;
 mod results;
+mod spans;
 mod staged_work;

@@ -12,7 +12,7 @@ fn options(policy: Policy, queue: usize) -> FrameLoopOptions {
     FrameLoopOptions { policy, queue, results: 2, ..FrameLoopOptions::default() }
 }
 
-/// Waits until the worker has taken a frame: then nothing waits.
+/// Waits until it has come to that.
 fn until(condition: impl Fn() -> bool) {
     let patience = std::time::Instant::now() + Duration::from_secs(60);
     while !condition() {
@@ -23,11 +23,11 @@ fn until(condition: impl Fn() -> bool) {
 
 #[test]
 fn the_oldest_makes_room() {
-    let (work, leave) = StagedWork::held();
+    let (work, leave, taken) = StagedWork::held();
     let (mut submitter, mut receiver) = around(work, options(Policy::DropOldest, 2)).split();
     submit(&mut submitter, 0).unwrap();
-    // The first is taken by the worker, sooner or later; until then it would be the oldest.
-    std::thread::sleep(Duration::from_millis(50));
+    // Until the worker has it, the first would be the oldest.
+    taken.recv().unwrap();
     let taken: Vec<Submission> = (1..6).map(|id| submit(&mut submitter, id).unwrap()).collect();
     let dropped = |id| Submission::DroppedOldest(stamp(id));
     assert_eq!(taken, [Submission::Accepted, Submission::Accepted, dropped(1), dropped(2), dropped(3)]);
@@ -40,10 +40,10 @@ fn the_oldest_makes_room() {
 
 #[test]
 fn the_newest_is_refused() {
-    let (work, leave) = StagedWork::held();
+    let (work, leave, taken) = StagedWork::held();
     let (mut submitter, mut receiver) = around(work, options(Policy::DropNewest, 2)).split();
     submit(&mut submitter, 0).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    taken.recv().unwrap();
     let taken: Vec<Submission> = (1..6).map(|id| submit(&mut submitter, id).unwrap()).collect();
     use Submission::{Accepted, DroppedThis};
     assert_eq!(taken, [Accepted, Accepted, DroppedThis, DroppedThis, DroppedThis]);
@@ -55,7 +55,7 @@ fn the_newest_is_refused() {
 
 #[test]
 fn the_submitter_waits() {
-    let (work, leave) = StagedWork::held();
+    let (work, leave, _taken) = StagedWork::held();
     let (mut submitter, receiver) = around(work, options(Policy::Block, 1)).split();
     let source = std::thread::spawn(move || {
         (0..4).for_each(|id| assert_eq!(submit(&mut submitter, id).unwrap(), Submission::Accepted));

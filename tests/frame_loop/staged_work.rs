@@ -24,19 +24,21 @@ pub struct StagedWork {
     pub fault: Option<(u8, Fault)>,
     pub sleep: Duration,
     pub leave: Option<Receiver<()>>,
+    /// Told when a frame has been taken.
+    pub taken: Option<Sender<()>>,
 }
 
 impl Default for StagedWork {
     fn default() -> Self {
-        Self { fault: None, sleep: Duration::ZERO, leave: None }
+        Self { fault: None, sleep: Duration::ZERO, leave: None, taken: None }
     }
 }
 
 impl StagedWork {
-    /// Work that begins a frame only when the sender says so.
-    pub fn held() -> (Self, Sender<()>) {
-        let (sender, leave) = channel();
-        (Self { leave: Some(leave), ..Self::default() }, sender)
+    /// Work that says when it has taken a frame, and begins it only when the sender says so.
+    pub fn held() -> (Self, Sender<()>, Receiver<()>) {
+        let ((sender, leave), (telling, taken)) = (channel(), channel());
+        (Self { leave: Some(leave), taken: Some(telling), ..Self::default() }, sender, taken)
     }
 }
 
@@ -44,6 +46,9 @@ impl FrameWork for StagedWork {
     fn run(&mut self, frame: &FrameInput<'_>, result: AnomalyMapMut<'_>) -> Result<WorkTimings> {
         let FrameInput::Picture(picture) = frame else { panic!("not a picture") };
         let name = picture.data()[0];
+        if let Some(taken) = &self.taken {
+            let _ = taken.send(());
+        }
         if let Some(leave) = &self.leave {
             // A sender that is gone lets all go.
             let _ = leave.recv();

@@ -15,6 +15,8 @@ mod data;
 mod frames;
 
 mod failing;
+#[cfg(feature = "frame-loop")]
+mod frame_loop;
 mod golden;
 mod large;
 mod maps;
