@@ -14,13 +14,11 @@ pub(super) fn of(axis: Axis, stage: String, mut points: Vec<SweepPoint>, left_ou
     // Threads share the work: more of them are not more of it.
     let line = if axis == Axis::Threads { None } else { line(&places) };
     if axis.is_of_pixels() {
-        let typical = median(points.iter().map(|point| point.ns_per_pixel).collect());
-        let cache = last_level_cache();
-        let typical_bytes = median(points.iter().map(|point| point.input_bytes as f64).collect());
+        let typical = Typical::of(&points, line.map(|(fixed, _)| fixed));
         for point in &mut points {
-            let deviation = if typical > 0.0 { point.ns_per_pixel / typical - 1.0 } else { 0.0 };
+            let deviation = typical.deviation(point);
             point.deviation = Some(deviation);
-            point.reason = reason(point, deviation, line.map(|(fixed, _)| fixed), cache, typical_bytes);
+            point.reason = typical.reason(point, deviation);
         }
     }
     Sweep {
@@ -34,37 +32,66 @@ pub(super) fn of(axis: Axis, stage: String, mut points: Vec<SweepPoint>, left_ou
     }
 }
 
-/// What was measured that explains a cost; says so where nothing does.
-fn reason(
-    point: &SweepPoint,
-    deviation: f64,
-    fixed_us: Option<f64>,
-    cache: Option<u64>,
-    typical_bytes: f64,
-) -> Option<String> {
-    if deviation.abs() <= FLAT {
-        return None;
+/// What points are compared with.
+struct Typical {
+    /// Median of the cost per pixel, and of the bytes of the inputs.
+    ns_per_pixel: f64,
+    input_bytes: f64,
+    /// What every frame costs whatever its size, by the fitted line, and what that comes to for a pixel of the median point.
+    fixed_us: f64,
+    fixed_ns_per_pixel: f64,
+    /// The last-level cache.
+    cache: Option<f64>,
+}
+
+impl Typical {
+    fn of(points: &[SweepPoint], fixed_us: Option<f64>) -> Self {
+        let ns_per_pixel = median(points.iter().map(|point| point.ns_per_pixel).collect());
+        let fixed_us = fixed_us.filter(|&fixed| fixed > 0.0).unwrap_or_default();
+        let middle = points.iter().find(|point| point.ns_per_pixel == ns_per_pixel);
+        Self {
+            ns_per_pixel,
+            input_bytes: median(points.iter().map(|point| point.input_bytes as f64).collect()),
+            fixed_us,
+            fixed_ns_per_pixel: middle.map_or(0.0, |point| fixed_us * point.ns_per_pixel / point.p50_us),
+            cache: last_level_cache().map(|bytes| bytes as f64),
+        }
     }
-    let megabytes = |bytes: f64| bytes / 1e6;
-    let inputs = point.input_bytes as f64;
-    let fixed = fixed_us.filter(|&fixed| fixed > 0.0).unwrap_or_default();
-    // A fixed cost explains what it makes up half of at least.
-    if deviation > 0.0 && fixed / point.p50_us >= 0.5 * deviation / (1.0 + deviation) {
-        let share = 100.0 * fixed / point.p50_us;
-        return Some(format!(
-            "{fixed:.0} us a frame whatever its size, by the fitted line, are {share:.0} % of it"
-        ));
+
+    fn deviation(&self, point: &SweepPoint) -> f64 {
+        if self.ns_per_pixel > 0.0 { point.ns_per_pixel / self.ns_per_pixel - 1.0 } else { 0.0 }
     }
-    let cache = cache.map(|bytes| bytes as f64);
-    if let Some(cache) = cache.filter(|&cache| deviation < 0.0 && inputs <= cache && typical_bytes > cache) {
-        let (inputs, cache) = (megabytes(inputs), megabytes(cache));
-        return Some(format!("its inputs, {inputs:.1} MB, stay in the last-level cache of {cache:.1} MB"));
+
+    /// What was measured that explains a cost; says so where nothing does.
+    fn reason(&self, point: &SweepPoint, deviation: f64) -> Option<String> {
+        if deviation.abs() <= FLAT {
+            return None;
+        }
+        let (dearer, excess) = (deviation > 0.0, point.ns_per_pixel - self.ns_per_pixel);
+        // What explains half of it or more is named.
+        let by_fixed = self.fixed_us * point.ns_per_pixel / point.p50_us - self.fixed_ns_per_pixel;
+        if by_fixed / excess >= 0.5 {
+            let Self { fixed_us, .. } = self;
+            let share = 100.0 * fixed_us / point.p50_us;
+            let weight = if dearer { "" } else { "only " };
+            return Some(format!(
+                "{fixed_us:.0} us a frame whatever its size, by the fitted line, are {weight}{share:.0} % of it"
+            ));
+        }
+        let (inputs, cache) = (point.input_bytes as f64, self.cache.unwrap_or(f64::NAN));
+        let (megabytes, of) = (inputs / 1e6, cache / 1e6);
+        if !dearer && inputs <= cache && self.input_bytes > cache {
+            return Some(format!(
+                "its inputs, {megabytes:.1} MB, stay in the last-level cache of {of:.1} MB"
+            ));
+        }
+        if dearer && inputs > cache && self.input_bytes <= cache {
+            return Some(format!("its inputs, {megabytes:.1} MB, exceed the last-level cache of {of:.1} MB"));
+        }
+        Some(
+            "not explained by what was measured: noise, or an effect of the caches within a frame".to_owned(),
+        )
     }
-    if let Some(cache) = cache.filter(|&cache| deviation > 0.0 && inputs > cache && typical_bytes <= cache) {
-        let (inputs, cache) = (megabytes(inputs), megabytes(cache));
-        return Some(format!("its inputs, {inputs:.1} MB, exceed the last-level cache of {cache:.1} MB"));
-    }
-    Some("not explained by what was measured: noise, or an effect of the caches within a frame".to_owned())
 }
 
 /// Of the logarithms, by least squares.
@@ -140,22 +167,33 @@ mod tests {
         close(sweep.fixed_us, 40.0);
         close(sweep.unit_us, 5.0);
         assert!(sweep.slope.is_some_and(|slope| slope < 0.9));
-        let reason = sweep.points[0].reason.clone().unwrap();
-        assert!(reason.starts_with("40 us a frame") && reason.contains("89 %"), "{reason}");
-        assert_eq!(sweep.points[3].reason, None);
+        let told = |place: usize| sweep.points[place].reason.clone().unwrap();
+        assert!(told(0).starts_with("40 us a frame") && told(0).contains("are 89 %"), "{}", told(0));
+        assert!(sweep.points[1].reason.is_none(), "the median");
+        assert!(told(3).starts_with("40 us a frame") && told(3).contains("are only 1 %"), "{}", told(3));
     }
 
     #[test]
     fn caches_explain_only_what_lies_on_their_side() {
-        let cache = Some(1_000_000);
-        let small = point(1.0, 1.0, 500_000);
-        let told = reason(&small, -0.3, Some(0.0), cache, 5e6).unwrap();
-        assert!(told.contains("0.5 MB, stay in"), "{told}");
-        let large = point(1.0, 1.0, 5_000_000);
-        assert!(reason(&large, 0.3, None, cache, 5e5).unwrap().contains("exceed"));
-        assert!(reason(&large, -0.3, None, cache, 5e5).unwrap().contains("not explained"));
-        assert!(reason(&large, 0.3, None, None, 5e5).unwrap().contains("not explained"));
-        assert_eq!(reason(&large, 0.15, None, cache, 5e5), None);
+        let typical = |input_bytes, cache| Typical {
+            ns_per_pixel: 1.0,
+            input_bytes,
+            fixed_us: 0.0,
+            fixed_ns_per_pixel: 0.0,
+            cache,
+        };
+        let cache = Some(1e6);
+        let cheap = |bytes| point(1.0, 0.7, bytes);
+        let dear = |bytes| point(1.0, 1.3, bytes);
+        let told = |typical: Typical, point: SweepPoint| {
+            let deviation = typical.deviation(&point);
+            typical.reason(&point, deviation).unwrap()
+        };
+        assert!(told(typical(5e6, cache), cheap(500_000)).contains("0.5 MB, stay in"));
+        assert!(told(typical(5e5, cache), dear(5_000_000)).contains("exceed"));
+        assert!(told(typical(5e5, cache), cheap(5_000_000)).contains("not explained"));
+        assert!(told(typical(5e5, None), dear(5_000_000)).contains("not explained"));
+        assert_eq!(typical(5e5, cache).reason(&point(1.0, 1.15, 1), 0.15), None);
     }
 
     #[test]
