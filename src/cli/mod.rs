@@ -28,6 +28,8 @@ mod overlays;
 mod pipeline;
 mod post;
 #[cfg(feature = "torch")]
+mod rerun;
+#[cfg(feature = "torch")]
 mod run;
 #[cfg(all(feature = "serve", feature = "torch"))]
 mod serve;

@@ -14,12 +14,13 @@ const NEW_RANGE: f32 = 0.1;
 /// Draws overlays, each with the range of scores of the latest frames, or with a fixed one.
 pub(super) struct Overlays {
     fixed: Option<ScoreRange>,
-    range: Option<ScoreRange>,
+    /// The latest range, and the frame that it was measured for.
+    latest: Option<(u64, ScoreRange)>,
 }
 
 impl Overlays {
     pub(super) fn new(fixed: Option<ScoreRange>) -> Self {
-        Self { fixed, range: None }
+        Self { fixed, latest: None }
     }
 
     /// The heat map on the frame's picture, and its obstacles.
@@ -38,18 +39,26 @@ impl Overlays {
         Ok(overlay)
     }
 
-    /// The scores that the colours span in this frame.
-    fn range(&mut self, frame: &AnomalyFrame) -> Result<ScoreRange> {
+    /// The scores that the colours span in this frame. Frames come in order.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for scores whose range is none.
+    pub(super) fn range(&mut self, frame: &AnomalyFrame) -> Result<ScoreRange> {
+        let id = frame.stamp().id;
         if let Some(fixed) = self.fixed {
             return Ok(fixed);
         }
-        let new = ScoreRange::upper_half(frame.score().iter().copied().step_by(SPARSE));
+        let measured = || ScoreRange::upper_half(frame.score().iter().copied().step_by(SPARSE));
         let mixed = |old: f32, new: f32| old + NEW_RANGE * (new - old);
-        let range = match self.range {
-            Some(old) => ScoreRange::new(mixed(old.low(), new.low()), mixed(old.high(), new.high()))?,
-            None => new,
+        let range = match self.latest {
+            Some((latest, range)) if latest == id => range,
+            Some((_, old)) => {
+                let new = measured();
+                ScoreRange::new(mixed(old.low(), new.low()), mixed(old.high(), new.high()))?
+            }
+            None => measured(),
         };
-        self.range = Some(range);
+        self.latest = Some((id, range));
         Ok(range)
     }
 }

@@ -38,7 +38,7 @@ mod obstacle_boxes;
 mod overlay;
 pub mod palette;
 mod paper_figure;
-#[cfg(any(feature = "torch", feature = "rerun"))]
+#[cfg(any(all(feature = "cli", feature = "torch"), feature = "rerun"))]
 mod photograph;
 pub mod report;
 mod report_picture;
@@ -62,7 +62,7 @@ pub use obstacle_boxes::draw_obstacles;
 pub use overlay::overlay;
 pub use palette::colorize;
 pub use paper_figure::PaperFigure;
-#[cfg(any(feature = "torch", feature = "rerun"))]
+#[cfg(any(all(feature = "cli", feature = "torch"), feature = "rerun"))]
 pub(crate) use photograph::photograph;
 pub use report_picture::ReportPicture;
 pub use scaling_figure::{ScalingPoints, scaling_figure};

@@ -106,8 +106,9 @@ impl Arguments {
             temporal_smoothing: self.obstacles.temporal_smoothing(),
             ..self.pace.options(source.live)
         };
+        let classes = pipeline.backbone().class_names().to_vec();
         let (submitter, receiver) = FrameLoop::around_pipeline(pipeline, (size, format), options)?.split();
-        let outputs = self.output.open(&ffmpeg, size, rate, source.pictures.clone())?;
+        let outputs = self.output.open(&ffmpeg, size, rate, &classes, source.pictures.clone())?;
         let progress = super::progress_bar(source.pictures.len(), "frames");
         let watch = Watch { outputs, progress, interrupt, feed: Feed::start(source, submitter)? };
         self.report(&watch.run(receiver)?)

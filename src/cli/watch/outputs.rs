@@ -10,6 +10,7 @@ use image::codecs::jpeg::JpegEncoder;
 use serde::Serialize;
 
 use super::super::overlays::Overlays;
+use super::super::rerun::{RerunLog, RerunTarget};
 use super::super::run::write_picture;
 use super::super::stdout::print_json_line;
 use super::super::threshold::score_range;
@@ -22,6 +23,7 @@ use crate::{Error, Result, Size};
 
 /// Quality of JPEG overlays, of 100.
 const QUALITY: u8 = 90;
+
 /// Where results go.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
@@ -42,6 +44,11 @@ pub(super) struct OutputArgs {
     /// Write a JSON object a frame with its obstacles, each as it is made; - is stdout
     #[arg(long, value_name = "FILE|-")]
     obstacles: Option<PathBuf>,
+
+    /// Log pictures, classes, heat maps, obstacles and latencies for the Rerun viewer: into a file, which appears when it is whole,
+    /// or to a viewer that runs (on this machine unless an address is given). Only in an sml built with --features rerun
+    #[arg(long, value_name = "FILE.rrd|connect[=ADDRESS:PORT]")]
+    rerun: Option<RerunTarget>,
 
     /// Scores that the overlay's colours span, LOW,HIGH. By default from the median to the 99.5 % percentile of the latest
     /// frames
@@ -66,15 +73,17 @@ impl OutputArgs {
 
     /// Whether pictures are needed.
     pub(super) fn draws(&self) -> bool {
-        self.video.is_some() || self.frames.is_some()
+        self.video.is_some() || self.frames.is_some() || self.rerun.is_some()
     }
 
-    /// Opens all outputs, for frames of `size`, `rate` of them a second. `pictures` are the frames' files, if they have such.
+    /// Opens all outputs, for frames of `size`, `rate` of them a second, and a network of these classes. `pictures` are the frames'
+    /// files, if they have such.
     pub(super) fn open(
         &self,
         ffmpeg: &Ffmpeg,
         size: Size,
         rate: f64,
+        class_names: &[String],
         pictures: Vec<PictureSource>,
     ) -> Result<Outputs> {
         if let Some(folder) = &self.frames {
@@ -83,8 +92,10 @@ impl OutputArgs {
         let lines = self.obstacles.as_deref().map(Lines::open).transpose()?;
         let encoder = |path: &PathBuf| VideoEncoder::create(ffmpeg, path, size, rate);
         let video = self.video.as_ref().map(encoder).transpose()?;
+        let log = |target: &RerunTarget| RerunLog::open(target, class_names);
         Ok(Outputs {
             video,
+            rerun: self.rerun.as_ref().map(log).transpose()?,
             folder: self.frames.clone().map(|folder| (folder, self.frame_format)),
             lines,
             pictures,
@@ -106,6 +117,7 @@ pub(super) struct Outputs {
     video: Option<VideoEncoder>,
     folder: Option<(PathBuf, PictureFormat)>,
     lines: Option<Lines>,
+    rerun: Option<RerunLog>,
     pictures: Vec<PictureSource>,
     overlays: Overlays,
     /// The frame that the video shows last, and its overlay.
@@ -142,6 +154,9 @@ impl Outputs {
                 obstacles: frame.obstacles(),
             })?;
         }
+        if let Some(log) = &mut self.rerun {
+            log.log(frame, self.overlays.range(frame)?)?;
+        }
         if self.video.is_some() || self.folder.is_some() { self.draw(frame) } else { Ok(()) }
     }
 
@@ -152,7 +167,8 @@ impl Outputs {
 
     /// Completes the files.
     pub(super) fn finish(self) -> Result<()> {
-        self.video.map_or(Ok(()), VideoEncoder::finish)
+        let logged = self.rerun.map_or(Ok(()), RerunLog::finish);
+        self.video.map_or(Ok(()), VideoEncoder::finish).and(logged)
     }
 
     fn draw(&mut self, frame: &AnomalyFrame) -> Result<()> {
