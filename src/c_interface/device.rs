@@ -111,7 +111,6 @@ mod tests {
 
     use super::super::engine::{sml_engine_create, sml_engine_options};
     use super::super::status::SML_ERROR_UNSUPPORTED;
-    use super::*;
 
     #[test]
     fn without_cuda_a_gpu_is_not_supported() {
