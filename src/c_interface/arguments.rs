@@ -123,7 +123,7 @@ mod tests {
             assert!(Out::new(at(0).cast_mut(), 0, "number").is_err());
             assert!(text(std::ptr::null(), "text").is_err());
             assert!(text(c"\xff".as_ptr(), "text").is_err());
-            assert_eq!(text("gr\u{fc}n\0".as_ptr().cast(), "text").unwrap(), "gr\u{fc}n");
+            assert_eq!(text(c"gr\u{fc}n".as_ptr(), "text").unwrap(), "gr\u{fc}n");
         }
     }
 }

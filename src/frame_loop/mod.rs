@@ -14,7 +14,7 @@
 //!   threads that do it, with its `id`, followed by an event with the telemetry.
 //! * **Ends whole.** An error or a panic in network, engine or device ends the loop: results that are ready can still be received, the
 //!   threads end, and [`Receiver::finish`] returns the error. A new loop can be built at once, unless the error says
-//!   otherwise ([`Error::Poisoned`](crate::Error::Poisoned)).
+//!   otherwise ([`Error::Poisoned`]).
 //!
 //! ```
 //! use sml::frame_loop::{FrameLoop, FrameLoopOptions, FrameStamp};

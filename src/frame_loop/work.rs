@@ -8,7 +8,7 @@ use crate::{AnomalyMapMut, Engine, Error, Result, Size};
 
 /// Makes a result of a frame. The loop calls it on a thread of its own, for one frame after the other.
 ///
-/// [`FrameLoop::around_pipeline`](super::FrameLoop::around_pipeline) and [`FrameLoop::around_engine`](super::FrameLoop::around_engine)
+/// `FrameLoop::around_pipeline` (with libtorch) and [`FrameLoop::around_engine`](super::FrameLoop::around_engine)
 /// bring their own; implement it to put a network of another runtime between pictures and the engine, and give it to
 /// [`FrameLoop::around`](super::FrameLoop::around).
 pub trait FrameWork: Send {

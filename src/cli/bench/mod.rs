@@ -38,7 +38,7 @@ use clap::{Args, Subcommand};
 use super::interrupt::Interrupt;
 use super::method::{ElementTypeArg, LayoutArg};
 use super::stdout;
-#[cfg(not(all(feature = "torch", feature = "cuda")))]
+#[cfg(not(feature = "torch"))]
 use crate::DeviceRequest;
 use crate::latency::Limit;
 use crate::{Device, Params, Result};
