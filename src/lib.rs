@@ -21,7 +21,8 @@
 //!
 //! # Features
 //! `cli`, `torch` and `cuda` are on by default. Without them the library is the CPU engine and plain types: no
-//! libtorch, no CUDA, nothing to install. `files` alone adds arrays, pictures and rendering.
+//! libtorch, no CUDA, nothing to install. `files` alone adds arrays, pictures and rendering, `frame-loop` the frame loop. `serve` (on
+//! by default) is `sml serve`, `rerun` logs for the Rerun viewer, `c-interface` the functions of `include/sml.h`.
 //!
 //! # Example
 //! ```

@@ -10,16 +10,14 @@ use image::codecs::jpeg::JpegEncoder;
 use serde::Serialize;
 
 use super::super::interrupt::Interrupt;
+use super::super::loop_args::{Opened, Use};
 use super::super::overlays::Overlays;
 use super::super::watch::feed::Feed;
 use super::Arguments;
 use super::board::{Board, Latency, PARTS, Shown, Tally};
 use super::newest::Newest;
-use crate::frame_loop::{
-    AnomalyFrame, FrameLoop, FrameLoopOptions, FrameTelemetry, LoopSummary, Received, Receiver,
-};
+use crate::frame_loop::{AnomalyFrame, FrameTelemetry, LoopSummary, Received, Receiver};
 use crate::obstacles::Obstacle;
-use crate::torch::{Pipeline, PipelineOptions};
 use crate::video::Ffmpeg;
 use crate::{Error, Result};
 
@@ -45,29 +43,9 @@ impl Live {
     /// # Errors
     /// When an option, the source or the network is not usable.
     pub(super) fn open(arguments: &Arguments) -> Result<Self> {
-        let backbone = arguments.model.load()?;
-        let classes = backbone.class_names().to_vec();
-        let params = arguments.method.params(backbone.align_corners());
-        let statistics = arguments.model.statistics(arguments.stats.as_deref(), &*backbone)?;
-        let naming = super::super::naming(arguments.stats.as_deref());
-        let obstacles = arguments.obstacles.params(&params, statistics.as_ref()).map_err(&naming)?;
-        if obstacles.is_none() {
-            eprintln!("no threshold is given and none was calibrated: obstacles are not looked for");
-        }
-        let measured = PipelineOptions { profile: true, ..PipelineOptions::default() };
-        let pipeline =
-            Pipeline::new(backbone, params, statistics, measured)?.on_warning(super::super::show_warning);
-        let source = arguments.source.open(&Ffmpeg::default())?;
-        let form = (source.frames.size(), source.frames.format());
-        let options = FrameLoopOptions {
-            results: RESULTS,
-            keep_picture: true,
-            obstacles,
-            temporal_smoothing: arguments.obstacles.temporal_smoothing(),
-            ..arguments.pace.options(source.live)
-        };
-        let (submitter, receiver) =
-            FrameLoop::around_pipeline(pipeline, form, options).map_err(&naming)?.split();
+        let wanted = Use { results: Some(RESULTS), pictures: true, obstacles: false };
+        let Opened { source, submitter, receiver, classes } =
+            arguments.frames.open(&Ffmpeg::default(), &wanted)?;
         let feed = Feed::start(source, submitter)?;
         Ok(Self { feed, receiver, overlays: Overlays::new(arguments.range), classes })
     }

@@ -12,7 +12,6 @@ mod newest;
 mod site;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -25,11 +24,7 @@ use self::board::Board;
 use self::live::Live;
 use super::interrupt::Interrupt;
 use super::loop_args::LoopArgs;
-use super::method::MethodArgs;
-use super::model::ModelArgs;
-use super::obstacle_args::ObstacleArgs;
 use super::threshold::score_range;
-use super::watch::source::SourceArgs;
 use crate::render::ScoreRange;
 use crate::{Error, Result};
 
@@ -44,7 +39,7 @@ use crate::{Error, Result};
   ssh -L 8080:localhost:8080 robot sml serve rtsp://camera/stream    and then http://localhost:8080/ here")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    source: SourceArgs,
+    frames: LoopArgs,
 
     #[command(flatten)]
     place: PlaceArgs,
@@ -57,23 +52,6 @@ pub(super) struct Arguments {
     /// Print JSON objects on stdout, one a line: the page's address, and at the end counts and latencies
     #[arg(long)]
     json: bool,
-
-    #[command(flatten)]
-    pace: LoopArgs,
-
-    #[command(flatten)]
-    obstacles: ObstacleArgs,
-
-    /// Class statistics (JSON), as `sml calibrate` writes them; bundled for the demo network and for the published
-    /// DABNet weights
-    #[arg(long, value_name = "FILE")]
-    stats: Option<PathBuf>,
-
-    #[command(flatten)]
-    model: ModelArgs,
-
-    #[command(flatten)]
-    method: MethodArgs,
 }
 
 /// Where the page is.

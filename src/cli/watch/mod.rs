@@ -9,7 +9,6 @@ pub(super) mod feed;
 mod outputs;
 pub(super) mod source;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -18,15 +17,9 @@ use serde::Serialize;
 
 use self::feed::Feed;
 use self::outputs::{OutputArgs, Outputs};
-use self::source::SourceArgs;
 use super::interrupt::Interrupt;
-use super::loop_args::LoopArgs;
-use super::method::MethodArgs;
-use super::model::ModelArgs;
-use super::obstacle_args::ObstacleArgs;
-use crate::frame_loop::{FrameLoop, FrameLoopOptions, LoopSummary, Received, Receiver};
-use crate::obstacles::ObstacleParams;
-use crate::torch::{Pipeline, PipelineOptions};
+use super::loop_args::{LoopArgs, Opened, Use};
+use crate::frame_loop::{LoopSummary, Received, Receiver};
 use crate::video::Ffmpeg;
 use crate::{Error, Result};
 
@@ -48,7 +41,7 @@ const GLANCE: Duration = Duration::from_millis(50);
   ffmpeg -i drive.mkv -f rawvideo -pix_fmt bgr24 - | sml watch - --raw-size 720x1280 --raw-format bgr24 --video o.mp4")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    source: SourceArgs,
+    frames: LoopArgs,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -56,23 +49,6 @@ pub(super) struct Arguments {
     /// Print the counts and the latencies as a JSON object on stdout
     #[arg(long)]
     json: bool,
-
-    #[command(flatten)]
-    pace: LoopArgs,
-
-    #[command(flatten)]
-    obstacles: ObstacleArgs,
-
-    /// Class statistics (JSON), as `sml calibrate` writes them; bundled for the demo network and for the published
-    /// DABNet weights
-    #[arg(long, value_name = "FILE")]
-    stats: Option<PathBuf>,
-
-    #[command(flatten)]
-    model: ModelArgs,
-
-    #[command(flatten)]
-    method: MethodArgs,
 }
 
 /// What is printed at the end.
@@ -95,19 +71,11 @@ impl Arguments {
     pub(super) fn run(&self) -> Result<()> {
         self.check()?;
         let interrupt = Interrupt::catch()?;
-        let (pipeline, obstacles) = self.pipeline()?;
         let ffmpeg = Ffmpeg::default();
-        let source = self.source.open(&ffmpeg)?;
-        let (size, format) = (source.frames.size(), source.frames.format());
-        let rate = source.rate();
-        let options = FrameLoopOptions {
-            keep_picture: self.output.draws(),
-            obstacles,
-            temporal_smoothing: self.obstacles.temporal_smoothing(),
-            ..self.pace.options(source.live)
-        };
-        let classes = pipeline.backbone().class_names().to_vec();
-        let (submitter, receiver) = FrameLoop::around_pipeline(pipeline, (size, format), options)?.split();
+        let wanted =
+            Use { results: None, pictures: self.output.draws(), obstacles: self.output.writes_obstacles() };
+        let Opened { source, submitter, receiver, classes } = self.frames.open(&ffmpeg, &wanted)?;
+        let (size, rate) = (source.frames.size(), source.rate());
         let outputs = self.output.open(&ffmpeg, size, rate, &classes, source.pictures.clone())?;
         let progress = super::progress_bar(source.pictures.len(), "frames");
         let watch = Watch { outputs, progress, interrupt, feed: Feed::start(source, submitter)? };
@@ -123,27 +91,6 @@ impl Arguments {
             });
         }
         Ok(())
-    }
-
-    fn pipeline(&self) -> Result<(Pipeline, Option<ObstacleParams>)> {
-        let backbone = self.model.load()?;
-        let params = self.method.params(backbone.align_corners());
-        let statistics = self.model.statistics(self.stats.as_deref(), &*backbone)?;
-        let naming = super::naming(self.stats.as_deref());
-        let obstacles = self.obstacles.params(&params, statistics.as_ref()).map_err(&naming)?;
-        if obstacles.is_none() {
-            if self.output.writes_obstacles() {
-                return Err(Error::InvalidParameter {
-                    field: "--obstacles",
-                    given: "given without a threshold, and none was calibrated".to_owned(),
-                    expected: "--threshold SCORE, or statistics of `sml calibrate --thresholds`",
-                });
-            }
-            eprintln!("no threshold is given and none was calibrated: obstacles are not looked for");
-        }
-        let options = PipelineOptions { profile: true, ..PipelineOptions::default() };
-        let pipeline = Pipeline::new(backbone, params, statistics, options)?.on_warning(super::show_warning);
-        Ok((pipeline, obstacles))
     }
 
     fn report(&self, summary: &Summary) -> Result<()> {
