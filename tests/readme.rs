@@ -83,6 +83,21 @@ fn obstacles(
     Ok(())
 }
 
+#[cfg(feature = "cuda")]
+#[rustfmt::skip]
+fn on_a_gpu(
+    (statistics, network): (ClassStatistics, impl tch::nn::ModuleT),
+    (frame, shape, picture): (tch::Tensor, sml::LogitsShape, Size),
+) -> Result<(), Box<dyn Error>> {
+    use sml::{Capacity, Device, Engine, Params};
+
+    let mut engine = Engine::new(Device::Cuda(0), Params::default(), Some(&statistics), Capacity::of(shape, picture))?;
+    let logits = network.forward_t(&frame, false); // a CUDA tensor, N x C x h x w: float32, float16 or bfloat16
+    let map = engine.submit_tensor(&logits, picture)?;
+    // map.score, map.prediction, map.non_finite: CUDA tensors that the engine owns; submit_tensor_into writes into yours
+    Ok(())
+}
+
 #[test]
 fn each_piece_stands_here() {
     let without_spaces = |text: &str| text.split_whitespace().collect::<String>();
