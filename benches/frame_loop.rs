@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use sml::drawn_logits::DrawnLogits;
 use sml::frame_loop::{
-    FrameForm, FrameInput, FrameLoop, FrameLoopOptions, FrameStamp, FrameWork, WorkTimings,
+    FrameForm, FrameInput, FrameLoop, FrameLoopOptions, FramePart, FrameStamp, FrameWork, WorkTimings,
 };
+use sml::obstacles::ObstacleParams;
 use sml::{
     AnomalyMapMut, Capacity, Device, ElementType, Engine, Error, Layout, Logits, LogitsShape, Params,
-    PictureView, PixelFormat, Result, Size,
+    PictureView, PixelFormat, Result, Size, TemporalSmoothing,
 };
 
 /// Work that does nothing: what is left is the loop.
@@ -151,6 +152,22 @@ fn main() -> Result<(), Error> {
         report("engine alone", few, &mut alone)?;
         report("engine in the loop, in turn", few, |frames| engine_turns.in_turn(frames, || logits.into()))?;
         report("engine in the loop, flow", few, |frames| engine_flow.flow(frames, || logits.into()))?;
+    }
+    // What steadying scores and finding obstacles do to a result's latency: the part `after`, on the loop's second thread.
+    let smoothing = Some(TemporalSmoothing::default());
+    let obstacles = Some(ObstacleParams::above(3.0));
+    for (what, temporal_smoothing, obstacles) in [
+        ("neither", None, None),
+        ("temporal smoothing", smoothing, None),
+        ("obstacles", None, obstacles.clone()),
+        ("both", smoothing, obstacles),
+    ] {
+        let options = FrameLoopOptions { temporal_smoothing, obstacles, ..FrameLoopOptions::default() };
+        let mut turns = Flow::new(FrameLoop::around_engine(engine()?, form, OUTPUT, options)?);
+        turns.in_turn(few, || logits.into())?;
+        let latencies = turns.frame_loop.summary().latencies;
+        let [after, total] = [FramePart::After, FramePart::Total].map(|part| latencies.quantile(part, 0.5));
+        println!("with {what:<20} {after:>10.1?} of {total:>10.1?} from frame to result (medians)");
     }
     criterion.final_summary();
     Ok(())

@@ -75,6 +75,7 @@ pub mod latency;
 #[cfg(any(feature = "torch", feature = "cuda"))]
 mod loaded_library;
 mod logits;
+mod measured;
 pub mod metrics;
 pub mod obstacles;
 mod operating_points;

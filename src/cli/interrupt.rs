@@ -1,8 +1,12 @@
 //! Ctrl-C and SIGTERM as something that a command looks at between two steps, or waits for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::{Error, Result};
 
@@ -10,42 +14,36 @@ use crate::{Error, Result};
 #[derive(Clone, Copy)]
 pub(super) struct Interrupt(&'static Asked);
 
-#[derive(Default)]
 struct Asked {
     once: AtomicBool,
     told: Mutex<()>,
     change: Condvar,
 }
 
+static ASKED: Asked = Asked { once: AtomicBool::new(false), told: Mutex::new(()), change: Condvar::new() };
+
 /// Exit code of a program that SIGINT ends: 128 and the signal's number.
 const INTERRUPTED: i32 = 130;
 
 impl Interrupt {
-    /// From now on, Ctrl-C and SIGTERM (and SIGHUP) are looked for here instead of ending the program.
+    /// From now on, Ctrl-C and SIGTERM are looked for here instead of ending the program. So is SIGHUP, unless it is ignored: under
+    /// `nohup` the program outlives the terminal. (SIGINT is looked for even if it was ignored, as it is for a script's background jobs.)
     ///
     /// # Errors
     /// [`Error::Io`] where the system does not let signals be caught.
     pub(super) fn catch() -> Result<Self> {
-        static ASKED: OnceLock<Asked> = OnceLock::new();
-        let asked = ASKED.get_or_init(Asked::default);
-        let handler = move || {
-            if asked.once.swap(true, Ordering::SeqCst) {
-                std::process::exit(INTERRUPTED);
-            }
-            drop(asked.told.lock().unwrap_or_else(PoisonError::into_inner));
-            asked.change.notify_all();
-        };
-        // A script's background jobs come with SIGINT ignored; `try_set_handler` would leave SIGTERM alone for that, too.
-        let caught = match hangups_are_ignored() {
-            true => ctrlc::try_set_handler(handler),
-            false => ctrlc::set_handler(handler),
-        };
-        match caught {
-            // A command that asks twice gets the same.
-            Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(Self(asked)),
-            Err(ctrlc::Error::System(source)) => Err(Error::io("Ctrl-C", "catch", source)),
-            Err(error) => Err(Error::io("Ctrl-C", "catch", std::io::Error::other(error.to_string()))),
+        static CAUGHT: Mutex<bool> = Mutex::new(false);
+        let mut caught = CAUGHT.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*caught {
+            let hangup = (!hangups_are_ignored()).then_some(SIGHUP);
+            let refused = |error| Error::io("Ctrl-C", "catch", error);
+            let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).map_err(refused)?;
+            let wait = move || signals.forever().for_each(|_| ASKED.ask());
+            thread::Builder::new().name("sml signals".to_owned()).spawn(wait).map_err(refused)?;
+            *caught = true;
         }
+        // A command that asks twice gets the same.
+        Ok(Self(&ASKED))
     }
 
     /// Whether the program has been asked to end.
@@ -61,8 +59,17 @@ impl Interrupt {
     }
 }
 
-/// Whether the program runs under `nohup`, which is to survive the end of the terminal: then no signal is caught, since SIGHUP
-/// would be, too.
+impl Asked {
+    fn ask(&self) {
+        if self.once.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED);
+        }
+        drop(self.told.lock().unwrap_or_else(PoisonError::into_inner));
+        self.change.notify_all();
+    }
+}
+
+/// Whether SIGHUP is ignored, as it is under `nohup`.
 fn hangups_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

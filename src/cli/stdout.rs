@@ -9,10 +9,16 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] if the output cannot be written, on a full disk for instance.
 pub(super) fn print(text: &str) -> Result<()> {
+    is_read(text).map(|_| ())
+}
+
+/// The same; tells whether there is a reader still.
+fn is_read(text: &str) -> Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("stdout", "write", error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::io("stdout", "write", error)),
     }
 }
 
@@ -38,6 +44,14 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
 /// As [`print`].
 pub(super) fn print_json_line(value: &impl serde::Serialize) -> Result<()> {
     print(&format!("{}\n", json(serde_json::to_string(value))?))
+}
+
+/// The same; tells whether there is a reader still, for whom to go on.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn json_line_is_read(value: &impl serde::Serialize) -> Result<bool> {
+    is_read(&format!("{}\n", json(serde_json::to_string(value))?))
 }
 
 fn json(text: serde_json::Result<String>) -> Result<String> {

@@ -27,7 +27,6 @@ mod upsample;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use half::f16;
 use rayon::prelude::*;
@@ -35,6 +34,7 @@ use rayon::prelude::*;
 use crate::capacity::Capacity;
 use crate::engine::StageTimings;
 use crate::logits::Logits;
+use crate::measured::{Whole, measured};
 use crate::statistics::Standardization;
 use crate::{Params, Size};
 use columns::Columns;
@@ -135,10 +135,17 @@ impl CpuEngine {
     ) -> crate::Result<()> {
         // Called from outside the pool, each parallel loop would be handed over to it and waited for: this way the
         // whole batch is, once.
-        rayon::scope(|_| self.run(logits, size, output))
+        let frame = Whole::current();
+        rayon::scope(|_| self.run(&frame, logits, size, output))
     }
 
-    fn run(&mut self, logits: &Logits<'_>, size: Size, output: Output<'_>) -> crate::Result<()> {
+    fn run(
+        &mut self,
+        frame: &Whole,
+        logits: &Logits<'_>,
+        size: Size,
+        output: Output<'_>,
+    ) -> crate::Result<()> {
         let Output { score, mut narrow, prediction, non_finite } = output;
         self.timings = StageTimings::default();
         let upsampled = logits.shape().size != size;
@@ -152,16 +159,13 @@ impl CpuEngine {
         let cut = Cut::new(size.height, self.standardized.lanes(), least);
         let images = score.chunks_exact_mut(pixels).zip(prediction.chunks_exact_mut(pixels));
         for (n, ((score, prediction), non_finite)) in images.zip(non_finite).enumerate() {
-            let start = Instant::now();
-            *non_finite = self.standardize(&logits.image(n)?, size, cut, upsampled, score, prediction);
-            self.timings.standardize += start.elapsed();
-            let start = Instant::now();
-            self.suppress(size, cut, score, prediction);
-            self.timings.suppress += start.elapsed();
-            let start = Instant::now();
+            let logits = logits.image(n)?;
+            *non_finite = measured!(frame, "standardize", self.timings.standardize, {
+                self.standardize(&logits, size, cut, upsampled, score, prediction)
+            });
+            measured!(frame, "suppress", self.timings.suppress, self.suppress(size, cut, score, prediction));
             let narrow = narrow.as_mut().map(|narrow| &mut narrow[n * pixels..][..pixels]);
-            self.smooth(size, cut, score, narrow);
-            self.timings.smooth += start.elapsed();
+            measured!(frame, "smooth", self.timings.smooth, self.smooth(size, cut, score, narrow));
         }
         Ok(())
     }

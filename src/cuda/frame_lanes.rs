@@ -10,16 +10,19 @@
 #![allow(unsafe_code)]
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use cudarc::driver::result::DriverError;
 use cudarc::driver::sys;
 
 use super::context::Context;
 use super::device_memory::DeviceMemory;
+use super::frame_clock::{FrameClock, between, timing};
 use super::pinned_memory::PinnedMemory;
 use super::queue::{Failure, Queue, Step};
 use super::stream::{Event, OwnStream, RawStream};
-use crate::{Error, Result};
+use super::stream_work::StreamFrame;
+use crate::frame_loop::{ResultMemory, WorkTimings};
+use crate::{Error, Result, Size};
 
 /// Frames under way at once: one whose kernels run, and one that is copied in before or out behind them.
 pub(crate) const LANES: usize = 2;
@@ -52,13 +55,8 @@ struct Lane {
     /// The result is there.
     computed: Event,
     downloaded: Event,
-}
-
-/// What a frame's copies took, by the GPU's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CopyTimes {
-    pub upload: Duration,
-    pub download: Duration,
+    /// Of the work between the copies.
+    clock: FrameClock,
 }
 
 /// Streams and memory for frames of one size on one GPU.
@@ -69,25 +67,22 @@ pub(super) struct FrameLanes {
     /// The stream of the work, which the caller keeps alive.
     work: RawStream,
     lanes: [Lane; LANES],
+    size: Size,
     started: usize,
     finished: usize,
 }
 
 impl FrameLanes {
-    /// Lanes on `cuda:ordinal`, around work on the stream `work`.
+    /// Lanes on `cuda:ordinal`, around work on the stream `work` that makes results of `size` out of frames of `input_bytes` bytes.
     ///
     /// # Safety
     /// `work` is a stream of this GPU's primary context and lives longer than the result.
     ///
     /// # Errors
     /// [`Error::Device`] where the GPU cannot be used; [`Error::DeviceMemory`] and [`Error::Cuda`] where the driver refuses.
-    pub unsafe fn new(
-        ordinal: usize,
-        work: RawStream,
-        input_bytes: usize,
-        result_bytes: usize,
-    ) -> Result<Self> {
+    pub unsafe fn new(ordinal: usize, work: RawStream, input_bytes: usize, size: Size) -> Result<Self> {
         let context = Context::retain(ordinal)?;
+        let result_bytes = ResultMemory::bytes(size);
         let event = || Event::for_timing(&context);
         let lane = || -> Result<Lane> {
             Ok(Lane {
@@ -97,16 +92,12 @@ impl FrameLanes {
                 uploaded: event()?,
                 computed: event()?,
                 downloaded: event()?,
+                clock: FrameClock::new(&context)?,
             })
         };
         let lanes = [lane()?, lane()?];
         let (queue, download) = (Queue::new(&context)?, OwnStream::new(&context)?);
-        Ok(Self { queue, download, work, lanes, started: 0, finished: 0 })
-    }
-
-    /// The context of the GPU.
-    pub fn context(&self) -> &Arc<Context> {
-        self.queue.context()
+        Ok(Self { queue, download, work, lanes, size, started: 0, finished: 0 })
     }
 
     /// Host memory for a frame or a result.
@@ -118,20 +109,41 @@ impl FrameLanes {
         Ok(PinnedBlock { memory, bytes })
     }
 
-    /// The lane that the next frame takes.
-    pub fn next_lane(&self) -> usize {
-        self.started % LANES
+    /// Sets the memory of the next frame to zeros. Waits for it.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload).
+    pub fn zero_input(&mut self) -> Result<()> {
+        let Self { queue, lanes, started, .. } = self;
+        let (lane, stream) = (&lanes[*started % LANES], queue.stream().raw().handle());
+        queue.call(|| {
+            let zeroed = lane.input.zero(stream);
+            // SAFETY: the stream is the queue's own, and `call` binds its context.
+            zeroed.and_then(|()| unsafe { sys::cuStreamSynchronize(stream) }.result()).map_err(ordering)
+        })
     }
 
-    /// The lane of the frame that is finished next.
-    pub fn oldest_lane(&self) -> usize {
-        self.finished % LANES
+    /// The next frame's memory, for the work on it, which begins here.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload).
+    pub fn begin(&mut self) -> Result<StreamFrame<'_>> {
+        let Self { queue, work, lanes, size, started, .. } = self;
+        let Lane { input, result, clock, .. } = &mut lanes[*started % LANES];
+        // SAFETY: the stream is alive and of the queue's context, which `call` binds.
+        queue.call(|| unsafe { clock.begin(work.handle()) })?;
+        let result = ResultMemory::places(*size).map(|place| result.address() + place);
+        Ok(StreamFrame { input: input.address(), result, size: *size, stream: *work, queue, clock })
     }
 
-    /// Device addresses of the lane that the next frame takes: of its input and of its result.
-    pub fn addresses(&self) -> (u64, u64) {
-        let lane = &self.lanes[self.next_lane()];
-        (lane.input.address(), lane.result.address())
+    /// Waits for all work that was given so far.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload).
+    pub fn wait_for_work(&mut self) -> Result<()> {
+        let Self { queue, work, .. } = self;
+        // SAFETY: the stream is alive and of the queue's context, which `call` binds.
+        queue.call(|| unsafe { sys::cuStreamSynchronize(work.handle()) }.result().map_err(ordering))
     }
 
     /// Copies a frame to the GPU, and lets the work wait for it. Returns at once.
@@ -190,35 +202,26 @@ impl FrameLanes {
         Ok(())
     }
 
-    /// Waits for the frame that was started first among those not finished, and says what its copies took.
+    /// Waits for the frame that was started first among those not finished, and says what its parts took by the GPU's clock.
     ///
     /// # Errors
     /// As [`upload`](Self::upload); [`Error::Shape`] where none is under way.
-    pub fn finish(&mut self) -> Result<CopyTimes> {
+    pub fn finish(&mut self) -> Result<WorkTimings> {
         let Self { queue, lanes, started, finished, .. } = self;
         check("frames to finish", *finished + 1, *started)?;
         let lane = &lanes[*finished % LANES];
         let times = queue.call(|| {
             lane.downloaded.synchronize().map_err(ordering)?;
-            let between = |from: &Event, to: &Event| {
-                let milliseconds = from.milliseconds_until(to).map_err(timing)?;
-                Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
-            };
-            Ok(CopyTimes {
-                upload: between(&lane.begun, &lane.uploaded)?,
+            let parts = lane.clock.read()?;
+            Ok(WorkTimings {
+                upload: between(&lane.begun, &lane.uploaded)? + parts.preparation,
+                backbone: parts.backbone,
+                stages: parts.stages,
                 download: between(&lane.computed, &lane.downloaded)?,
             })
         })?;
         *finished += 1;
         Ok(times)
-    }
-
-    /// Reads something of the GPU's, its context bound; a failure counts as one of these lanes.
-    ///
-    /// # Errors
-    /// As [`upload`](Self::upload).
-    pub fn call<T>(&mut self, call: impl FnOnce() -> Result<T, Failure>) -> Result<T> {
-        self.queue.call(call)
     }
 }
 
@@ -238,11 +241,7 @@ impl Drop for FrameLanes {
     }
 }
 
-fn timing(error: cudarc::driver::result::DriverError) -> Failure {
-    (Step::Time, error)
-}
-
-fn ordering(error: cudarc::driver::result::DriverError) -> Failure {
+fn ordering(error: DriverError) -> Failure {
     (Step::Order, error)
 }
 

@@ -16,7 +16,7 @@ pub mod driver;
 mod driver_error;
 mod embedded_kernels;
 #[cfg(feature = "frame-loop")]
-mod engine_lanes;
+mod frame_clock;
 mod frame_graph;
 #[cfg(feature = "frame-loop")]
 mod frame_lanes;
@@ -38,14 +38,16 @@ mod queue;
 mod stage_clock;
 mod statistics_accumulator;
 mod stream;
+#[cfg(feature = "frame-loop")]
+mod stream_lanes;
 mod stream_order;
+#[cfg(feature = "frame-loop")]
+mod stream_work;
 
 pub(crate) use cuda_engine::CudaEngine;
 pub use cuda_engine::CudaOptions;
 pub use device_slices::LogitElement;
 pub use embedded_kernels::embedded_architectures;
-#[cfg(feature = "frame-loop")]
-pub(crate) use engine_lanes::EngineLanes;
 pub use frame_graph::FrameGraph;
 #[cfg(feature = "frame-loop")]
 pub(crate) use frame_lanes::PinnedBlock;
@@ -53,3 +55,7 @@ pub use frame_stream::{DeviceResults, FrameStream, Mark};
 pub use preprocessor::CudaPreprocessor;
 pub use statistics_accumulator::CudaStatisticsAccumulator;
 pub use stream::RawStream;
+#[cfg(feature = "frame-loop")]
+pub(crate) use stream_lanes::{EngineOnStream, StreamLanes};
+#[cfg(feature = "frame-loop")]
+pub use stream_work::{StreamFrame, StreamWork};

@@ -2,8 +2,11 @@
 //!
 //! A picture in host memory is first copied into pinned memory, by all threads, so that the caller may have its own back at
 //! once. There are two such blocks: one is filled while the GPU still copies from the other, and only a caller that is two
-//! pictures ahead of the GPU waits. A picture that lies in device memory already is read where it lies.
+//! pictures ahead of the GPU waits. A picture that lies in device memory already is read where it lies; where all do, there are no
+//! such blocks.
 #![allow(unsafe_code)]
+
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -30,11 +33,17 @@ pub struct CudaPreprocessor {
     plan: PreprocessPlan,
     kernels: KernelSet,
     tables: DeviceMemory,
+    /// From the first picture in host memory on.
+    uploads: Option<Uploads>,
+}
+
+/// What pictures in host memory need.
+struct Uploads {
     /// One picture.
     pixels: DeviceMemory,
     row_stride: usize,
     blocks: [Block; BLOCKS],
-    /// Pictures taken from host memory so far.
+    /// Pictures taken so far.
     taken: usize,
 }
 
@@ -61,22 +70,11 @@ impl CudaPreprocessor {
     ) -> Result<Self> {
         let plan = PreprocessPlan::new(preprocessing, picture, format, element, layout)?;
         let context = Context::retain(ordinal)?;
-        let row_stride = (picture.width * format.bytes()).next_multiple_of(ROW_ALIGNMENT);
-        let bytes = picture.height * row_stride;
-        let pixels = DeviceMemory::allocate(&context, bytes, "pictures")?;
         let tables =
             DeviceMemory::allocate(&context, plan.tables().len(), "tables of a picture's resampling")?;
         tables.write(plan.tables()).map_err(|error| refused("write the tables of a resampling", error))?;
         let kernels = KernelSet::load(&context, plan.variants(), |_| 0)?;
-        let block = || -> Result<Block> {
-            Ok(Block {
-                memory: PinnedMemory::allocate(&context, bytes, "pictures")?,
-                copied: Event::for_order(&context)?,
-            })
-        };
-        let blocks = [block()?, block()?];
-        let queue = Queue::new(&context)?;
-        Ok(Self { queue, plan, kernels, tables, pixels, row_stride, blocks, taken: 0 })
+        Ok(Self { queue: Queue::new(&context)?, plan, kernels, tables, uploads: None })
     }
 
     /// What it does: sizes, formats, element type and layout.
@@ -90,7 +88,8 @@ impl CudaPreprocessor {
     }
 
     /// Makes the input at the device address `input` of a picture in host memory, which is free again when this returns.
-    /// Waits only for the picture before the last to have been copied. The work on `stream` is not complete then.
+    /// Waits only for the picture before the last to have been copied. The work on `stream` is not complete then. The first such
+    /// picture allocates memory for them.
     ///
     /// # Safety
     /// * `input` is memory of this GPU for a whole input, aligned to its elements, which nothing else uses until the work is
@@ -98,11 +97,16 @@ impl CudaPreprocessor {
     /// * `stream` is alive, of this GPU's primary context, and is not being captured.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a picture of another size or format. [`Error::Cuda`] if the driver refuses, also if it reports
-    /// that earlier work on the GPU failed; from then on [`Error::Poisoned`].
+    /// [`Error::Shape`] for a picture of another size or format. [`Error::DeviceMemory`] and [`Error::Cuda`] if the driver refuses, the
+    /// latter also if it reports that earlier work on the GPU failed; from then on [`Error::Poisoned`].
     pub unsafe fn submit(&mut self, picture: &PictureView<'_>, input: u64, stream: RawStream) -> Result<()> {
         self.check(picture)?;
-        let Self { queue, plan, kernels, tables, pixels, row_stride, blocks, taken } = self;
+        let uploads = match self.uploads.take() {
+            Some(uploads) => uploads,
+            None => Uploads::new(self.queue.context(), picture.size(), picture.format())?,
+        };
+        let Self { queue, plan, kernels, tables, .. } = self;
+        let Uploads { pixels, row_stride, blocks, taken } = self.uploads.insert(uploads);
         let block = &mut blocks[*taken % BLOCKS];
         if *taken >= BLOCKS {
             queue.call(|| block.copied.synchronize().map_err(|error| (Step::Order, error)))?;
@@ -158,6 +162,21 @@ impl CudaPreprocessor {
             given: format!("{} {:?}", picture.size(), picture.format()),
             expected: format!("{size} {format:?}, which this was built for"),
         })
+    }
+}
+
+impl Uploads {
+    fn new(context: &Arc<Context>, picture: Size, format: PixelFormat) -> Result<Self> {
+        let row_stride = (picture.width * format.bytes()).next_multiple_of(ROW_ALIGNMENT);
+        let bytes = picture.height * row_stride;
+        let pixels = DeviceMemory::allocate(context, bytes, "pictures")?;
+        let block = || -> Result<Block> {
+            Ok(Block {
+                memory: PinnedMemory::allocate(context, bytes, "pictures")?,
+                copied: Event::for_order(context)?,
+            })
+        };
+        Ok(Self { pixels, row_stride, blocks: [block()?, block()?], taken: 0 })
     }
 }
 

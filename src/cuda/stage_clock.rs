@@ -29,6 +29,12 @@ impl StageClock {
         Ok(Self { events, stages: [None; MOST_LAUNCHES] })
     }
 
+    /// From now on there is nothing to [read](Self::read), until a frame is timed.
+    #[cfg(feature = "frame-loop")]
+    pub fn forget(&mut self) {
+        self.stages = [None; MOST_LAUNCHES];
+    }
+
     /// Call before the first launch of a frame.
     ///
     /// # Safety

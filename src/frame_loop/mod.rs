@@ -10,8 +10,10 @@
 //! * **In order.** Results come in the order of their frames, with the frame's id and timestamp.
 //! * **Accounted for.** Every frame that was submitted is delivered or dropped, and counted ([`LoopSummary`]).
 //! * **Measured.** Every result says what its parts took ([`FrameTelemetry`]), HDR histograms keep all of it, and frames that
-//!   miss their deadline are marked and counted. With a `tracing` subscriber, each frame is a span `submit` and a span `frame` on the
-//!   threads that do it, with its `id`, followed by an event with the telemetry.
+//!   miss their deadline are marked and counted. With a `tracing` subscriber, each frame is a span `submit`, a span `frame` and, where
+//!   there is a second thread, a span `after` on the threads that do it, with its `id`. On the CPU each part is a span within these; on a
+//!   GPU, which works by itself, `frame` is the giving and a span `wait` the waiting. The event `frame is ready` has a field a part:
+//!   `queue_us`, `upload_us` and so on, on a GPU by its own clock.
 //! * **Ends whole.** An error or a panic in network, engine or device ends the loop: results that are ready can still be received, the
 //!   threads end, and [`Receiver::finish`] returns the error. A new loop can be built at once, unless the error says
 //!   otherwise ([`Error::Poisoned`]).
@@ -52,6 +54,7 @@ mod options;
 mod pipeline_work;
 mod queues;
 mod receiver;
+mod ring;
 mod submitter;
 mod summary;
 mod telemetry;
@@ -70,11 +73,16 @@ pub use summary::LoopSummary;
 pub use telemetry::{FramePart, FrameTelemetry, Latencies, WorkTimings};
 pub use work::FrameWork;
 
+#[cfg(feature = "cuda")]
+use crate::cuda::{EngineOnStream, StreamLanes};
+#[cfg(all(feature = "cuda", feature = "torch"))]
+use crate::torch::OnStream;
 use crate::{Device, ElementType, Engine, Error, Layout, LogitsShape, Result, Size};
 use after::After;
 #[cfg(feature = "cuda")]
 pub(crate) use memory::{HostMemory, ResultMemory};
 use queues::Queues;
+use ring::Output;
 #[cfg(feature = "cuda")]
 pub(crate) use work::Job;
 pub(crate) use work::Lanes;
@@ -93,12 +101,14 @@ pub struct FrameLoop {
 }
 
 impl FrameLoop {
-    /// A loop around a network and its post-processing: pictures of one size and format in. The first pass of the network, which is
-    /// slower than the others, is done here, on a black picture.
+    /// A loop around a network and its post-processing: pictures of one size and format in. The first passes of the network, which
+    /// are slower than the others, are done here, on a black picture.
     ///
-    /// On a GPU, the copy into the loop, obstacles and the consumer overlap with the GPU's work; the frames themselves go through the
-    /// pipeline one behind the other, each waited for before the next is given. (A [loop around an engine](Self::around_engine) has two
-    /// under way at once.) The parts are measured by events, unless the pipeline is to run as one graph.
+    /// On a GPU, frames and results lie in pinned memory, and two frames are under way at once, as in a loop
+    /// [around a stream](Self::around_stream): copies to the GPU, preprocessing, network and kernels, and copies to the host have streams of
+    /// their own and overlap. Where frames are to run [as one graph](crate::torch::PipelineOptions::graph), the network does, and the
+    /// engine's launches follow it. All of this has been checked against a driver that is made up, but for libtorch's own part; it has
+    /// not run on a GPU yet.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for options out of range; [`Error::Shape`] for a picture without pixels, or no memory for so
@@ -110,15 +120,20 @@ impl FrameLoop {
         options: FrameLoopOptions,
     ) -> Result<Self> {
         let form = FrameForm::Picture { size, format };
+        form.check()?;
+        #[cfg(feature = "cuda")]
+        let pipeline = match pipeline.on_a_stream((size, format))? {
+            OnStream::Gpu(work) => return Self::around_stream(*work, form, size, options),
+            OnStream::Host(pipeline) => *pipeline,
+        };
         let work = pipeline_work::PipelineWork::new(pipeline, size, format);
         Self::build(Box::new(AtOnce::new(work, form)), form, size, options)
     }
 
     /// A loop around a bare engine: packed logits of one image in, of the given shape, element type and layout, upsampled to `size`.
     ///
-    /// With an engine on a GPU, frames and results lie in pinned memory, and two frames are under way at once: copies to the GPU,
-    /// kernels and copies to the host have streams of their own and overlap. That has been checked against a driver that is made up,
-    /// and has not run on a GPU yet.
+    /// With an engine on a GPU this is a loop [around its stream](Self::around_stream): copies and kernels overlap. That has been checked
+    /// against a driver that is made up, and has not run on a GPU yet.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for options out of range; [`Error::Shape`] for more than one image, logits or a size that
@@ -135,7 +150,9 @@ impl FrameLoop {
         let lanes: Box<dyn Lanes> = match engine.device() {
             Device::Cpu => Box::new(AtOnce::new(EngineWork::new(engine, form, size)?, form)),
             #[cfg(feature = "cuda")]
-            Device::Cuda(_) => Box::new(crate::cuda::EngineLanes::new(engine, form, size)?),
+            Device::Cuda(_) => {
+                Box::new(StreamLanes::new(EngineOnStream::new(engine, form, size)?, form, size)?)
+            }
         };
         Self::build(lanes, form, size, options)
     }
@@ -154,16 +171,44 @@ impl FrameLoop {
         Self::build(Box::new(AtOnce::new(work, form)), form, size, options)
     }
 
-    fn build(lanes: Box<dyn Lanes>, form: FrameForm, size: Size, options: FrameLoopOptions) -> Result<Self> {
-        options.check()?;
+    /// A loop around work on a GPU's stream: frames of the given form in, results of the given size out. For a network of another
+    /// runtime there, with an engine behind it.
+    ///
+    /// Frames and results lie in pinned memory, and two frames are under way at once: the copy of the next frame to the GPU, the work on
+    /// this one and the copy of the last result to the host are on streams of their own and overlap. A result is handed on when the next
+    /// frame, if there is one, was given to the GPU.
+    ///
+    /// # Errors
+    /// As [`around`](Self::around); [`Error::Device`] where the GPU cannot be used, [`Error::DeviceMemory`] and [`Error::Cuda`]
+    /// where its driver refuses.
+    #[cfg(feature = "cuda")]
+    pub fn around_stream(
+        work: impl crate::cuda::StreamWork + 'static,
+        form: FrameForm,
+        size: Size,
+        options: FrameLoopOptions,
+    ) -> Result<Self> {
         form.check()?;
         LogitsShape::new(1, 1, size.height, size.width)?;
-        if options.keep_picture && !form.is_picture() {
-            let (given, expected) =
-                ("true".to_owned(), "false for a loop of logits: they come without pictures");
-            return Err(Error::InvalidParameter { field: "keep_picture", given, expected });
-        }
-        let after = After::new(form, size, &options)?;
+        Self::build(Box::new(StreamLanes::new(work, form, size)?), form, size, options)
+    }
+
+    fn build(lanes: Box<dyn Lanes>, form: FrameForm, size: Size, options: FrameLoopOptions) -> Result<Self> {
+        options.check(form)?;
+        form.check()?;
+        LogitsShape::new(1, 1, size.height, size.width)?;
+        let mut after = After::new(form, size, &options)?;
+        Self::start(lanes, form, size, options, move |output| after.run(output))
+    }
+
+    /// `after` is what the second thread does with a result, where the options ask for one.
+    fn start(
+        lanes: Box<dyn Lanes>,
+        form: FrameForm,
+        size: Size,
+        options: FrameLoopOptions,
+        after: impl FnMut(&mut Output) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
         let second = options.has_second_thread();
         let queues = Arc::new(Queues::new(form, size, options, &*lanes)?);
         let (sender, prepared) = mpsc::sync_channel(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::form::FrameForm;
 use crate::obstacles::ObstacleParams;
 use crate::{Error, Result, TemporalSmoothing};
 
@@ -107,8 +108,8 @@ impl Default for FrameLoopOptions {
 
 impl FrameLoopOptions {
     /// # Errors
-    /// [`Error::InvalidParameter`] for a number out of its range.
-    pub(super) fn check(&self) -> Result<()> {
+    /// [`Error::InvalidParameter`] for a number out of its range, and for pictures of frames that come without.
+    pub(super) fn check(&self, form: FrameForm) -> Result<()> {
         for (field, given) in [("queue", self.queue), ("results", self.results)] {
             if !(1..=1024).contains(&given) {
                 let given = given.to_string();
@@ -118,6 +119,11 @@ impl FrameLoopOptions {
         if self.deadline.is_some_and(|deadline| deadline.is_zero()) {
             let given = "0".to_owned();
             return Err(Error::InvalidParameter { field: "deadline", given, expected: "a time above 0" });
+        }
+        if self.keep_picture && !form.is_picture() {
+            let (given, expected) =
+                ("true".to_owned(), "false for a loop of logits: they come without pictures");
+            return Err(Error::InvalidParameter { field: "keep_picture", given, expected });
         }
         self.obstacles.as_ref().map_or(Ok(()), ObstacleParams::validate)?;
         self.temporal_smoothing.as_ref().map_or(Ok(()), TemporalSmoothing::validate)
@@ -166,14 +172,15 @@ mod tests {
     #[test]
     fn options_out_of_range_are_refused() {
         let options = FrameLoopOptions::default;
-        assert!(options().check().is_ok());
+        let form = FrameForm::Picture { size: crate::Size::new(2, 3), format: crate::PixelFormat::Rgb8 };
+        assert!(options().check(form).is_ok());
         for wrong in [
             FrameLoopOptions { queue: 0, ..options() },
             FrameLoopOptions { results: 0, ..options() },
             FrameLoopOptions { queue: 1025, ..options() },
             FrameLoopOptions { deadline: Some(Duration::ZERO), ..options() },
         ] {
-            assert!(matches!(wrong.check(), Err(Error::InvalidParameter { .. })), "{wrong:?}");
+            assert!(matches!(wrong.check(form), Err(Error::InvalidParameter { .. })), "{wrong:?}");
         }
     }
 }

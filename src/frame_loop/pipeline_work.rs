@@ -1,4 +1,4 @@
-//! A network with its post-processing as the work of a loop.
+//! A network with its post-processing as the work of a loop, on the CPU or where only libtorch can work.
 
 use std::time::Duration;
 
@@ -23,9 +23,6 @@ impl PipelineWork {
 impl FrameWork for PipelineWork {
     /// On the loop's thread, since libtorch has threads of its own for every thread that it works for.
     fn prepare(&mut self) -> Result<()> {
-        if !self.pipeline.wants_a_graph() {
-            self.pipeline.profile(true)?;
-        }
         let black = vec![0; self.size.pixels() * self.format.bytes()];
         let picture = PictureView::packed(&black, self.size, self.format)?;
         for _ in 0..self.pipeline.backbone().slow_passes().max(1) {

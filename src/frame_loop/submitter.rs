@@ -8,6 +8,7 @@ use tracing::debug_span;
 use super::form::{FrameForm, FrameInput, copy};
 use super::options::{FrameStamp, Submission};
 use super::queues::Queues;
+use super::ring::Input;
 use crate::{Error, Result};
 
 /// Where frames go in. There is one a loop; it may be sent to the thread that has the source. When it is dropped, the loop
@@ -65,18 +66,18 @@ impl Submitter {
             let expected = "ids that ascend";
             return Err(Error::InvalidParameter { field: "id of the frame", given, expected }.into());
         }
-        let input = self.queues.take_input()?;
-        let Some(mut input) = input else {
+        let input = debug_span!("room").in_scope(|| self.queues.take_input())?;
+        let Some(input) = input else {
             self.latest = Some(stamp.id);
             return Ok(Submission::DroppedThis);
         };
+        let mut taken = Taken { queues: &self.queues, input: Some(input) };
         let copying = Instant::now();
-        if let Err(error) = fill(input.memory.as_bytes_mut()) {
-            self.queues.return_input(input);
-            return Err(error);
+        if let Some(input) = &mut taken.input {
+            debug_span!("copy").in_scope(|| fill(input.memory.as_bytes_mut()))?;
+            (input.stamp, input.submitted, input.copied) = (stamp, submitted, copying.elapsed());
         }
-        (input.stamp, input.submitted, input.copied) = (stamp, submitted, copying.elapsed());
-        let submission = self.queues.offer(input)?;
+        let submission = taken.offer()?;
         self.latest = Some(stamp.id);
         Ok(submission)
     }
@@ -88,5 +89,29 @@ impl Submitter {
 impl Drop for Submitter {
     fn drop(&mut self) {
         self.queues.close();
+    }
+}
+
+/// Memory for a frame while it is filled: given back where that fails, also by a panic.
+struct Taken<'a> {
+    queues: &'a Queues,
+    /// There until it is offered.
+    input: Option<Input>,
+}
+
+impl Taken<'_> {
+    fn offer(mut self) -> Result<Submission> {
+        match self.input.take() {
+            Some(input) => self.queues.offer(input),
+            None => Ok(Submission::DroppedThis),
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(input) = self.input.take() {
+            self.queues.return_input(input);
+        }
     }
 }

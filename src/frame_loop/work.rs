@@ -2,7 +2,7 @@
 
 use super::form::{FrameForm, FrameInput};
 use super::memory::HostMemory;
-use super::queues::{Input, Output};
+use super::ring::{Input, Output};
 use super::telemetry::WorkTimings;
 use crate::{AnomalyMapMut, Engine, Error, Result, Size};
 

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use tracing::{debug_span, error};
+use tracing::debug_span;
 
 use super::queues::Queues;
 use super::telemetry::FrameTelemetry;
@@ -25,14 +25,14 @@ pub(super) fn run(queues: &Arc<Queues>, mut lanes: Box<dyn Lanes>, prepared: &Sy
         return queues.worked_off(None, 0);
     }
     let mut worker = Worker { queues, lanes, under_way: 0 };
-    let ended = worker.work_off();
-    if let Err(failure) = &ended {
-        error!(%failure, lost = worker.under_way, "the frame loop ends");
-    }
+    let ended = contained(|| worker.work_off());
     let lost = worker.under_way;
     // What the device still does with frames and results is over before anyone may free them.
-    drop(worker);
-    queues.worked_off(ended.err(), lost);
+    let dropped = contained(|| {
+        drop(worker);
+        Ok(())
+    });
+    queues.worked_off(ended.and(dropped).err(), lost);
 }
 
 struct Worker<'a> {
@@ -52,7 +52,7 @@ impl Worker<'_> {
                 self.under_way += 1;
                 self.start(Job { input, output, timings: Default::default() })?;
             }
-            match contained(|| self.lanes.finish())? {
+            match self.lanes.finish()? {
                 Some(job) => self.pass_on(job),
                 None => return Ok(()),
             }
@@ -67,7 +67,7 @@ impl Worker<'_> {
             queue: job.input.submitted.elapsed().saturating_sub(job.input.copied),
             ..FrameTelemetry::default()
         };
-        contained(|| self.lanes.start(job))
+        self.lanes.start(job)
     }
 
     fn pass_on(&mut self, job: Job) {

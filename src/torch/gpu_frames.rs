@@ -9,12 +9,12 @@
 use tch::Device;
 
 use super::cuda_stream::StreamGuard;
-use super::gpu_graph::{self, CapturedFrame};
+use super::gpu_graph::{self, Captured};
 use super::input_tensor::{InputTensor, form_of};
 use super::pipeline::FrameTimings;
 use super::{AnomalyTensors, Backbone, PostProcessor};
 use crate::cuda::{CudaPreprocessor, DeviceResults, FrameStream, Mark};
-use crate::{AnomalyMap, Error, PictureView, Result, Warning};
+use crate::{AnomalyMap, Error, PictureView, Result, Size, Warning};
 
 /// The stream, and what frames of one size and format need. Fields are dropped in this order: the preprocessing waits for its
 /// kernel before the input is freed.
@@ -24,6 +24,8 @@ pub(super) struct GpuFrames {
     frame: FrameStream,
     ordinal: usize,
     profiled: bool,
+    /// Free memory of the GPU before the first frame.
+    free_before: Option<u64>,
 }
 
 /// The whole frame as one graph.
@@ -33,10 +35,8 @@ enum Graph {
     /// Frames run plainly first: the network's first passes are slower than the others, and allocate.
     Wanted {
         frames: usize,
-        /// Free memory of the GPU before the first one.
-        free_before: Option<u64>,
     },
-    Captured(CapturedFrame),
+    Captured(Captured),
 }
 
 struct Prepared {
@@ -50,11 +50,9 @@ impl GpuFrames {
     /// driver refuses.
     pub fn new(ordinal: usize, profiled: bool, graph: bool) -> Result<Self> {
         let frame = FrameStream::new(ordinal)?;
-        let graph = match graph {
-            true => Graph::Wanted { frames: 0, free_before: frame.free_bytes() },
-            false => Graph::Off,
-        };
-        Ok(Self { graph, sized: None, frame, ordinal, profiled })
+        let free_before = frame.free_bytes();
+        let graph = if graph { Graph::Wanted { frames: 0 } } else { Graph::Off };
+        Ok(Self { graph, sized: None, frame, ordinal, profiled, free_before })
     }
 
     /// Gives a frame to the stream.
@@ -105,17 +103,12 @@ impl GpuFrames {
             return self.frame.map();
         }
         let tensors = self.submit(backbone, post_processor, picture)?;
-        let from = DeviceResults {
-            score: tensors.score.data_ptr() as u64,
-            prediction: tensors.prediction.data_ptr() as u64,
-            non_finite: tensors.non_finite.data_ptr() as u64,
-            size: picture.size(),
-        };
+        let from = results(&tensors, picture.size());
         // SAFETY: the engine's tensors of one image of that size, contiguous, float32, uint8 and int64; they were written on
         // this stream, and the next frame, which may replace them, comes behind the copies.
         unsafe { self.frame.fetch(from) }?;
         mark(&mut self.frame, self.profiled, Mark::End)?;
-        if let Graph::Wanted { frames, .. } = &mut self.graph {
+        if let Graph::Wanted { frames } = &mut self.graph {
             *frames += 1;
         }
         self.frame.map()
@@ -135,15 +128,25 @@ impl GpuFrames {
         if self.profiled {
             return Ok(false);
         }
-        if let Graph::Wanted { frames, free_before } = self.graph
+        if let Graph::Wanted { frames } = self.graph
             && frames > backbone.slow_passes()
         {
             self.frame.finish()?;
-            let now = self.frame.free_bytes();
-            let taken = free_before.zip(now).map_or(0, |(before, now)| before.saturating_sub(now));
-            let parts = (backbone, &mut *post_processor, &*input);
-            self.graph = match gpu_graph::capture(parts, picture.size(), self.ordinal, taken) {
-                Ok((stream, captured)) => {
+            let taken = taken(&self.frame, self.free_before);
+            // The graph has a stream of its own, whose memory nobody else gets.
+            let mut stream = FrameStream::new(self.ordinal)?;
+            stream.reserve(picture.size())?;
+            // SAFETY: input, engine and its tensors, and the stream's pinned memory live as long as the graph: it is dropped before
+            // any of them changes. The engine's tensors are of one image of that size, written on this stream.
+            let captured = unsafe {
+                gpu_graph::capture(&mut stream, self.ordinal, taken, |stream| {
+                    let logits = backbone.forward(input.tensor())?;
+                    let tensors = post_processor.submit_in_place(&logits, picture.size())?;
+                    stream.fetch(results(&tensors, picture.size()))
+                })
+            };
+            self.graph = match captured {
+                Ok((captured, ())) => {
                     self.frame = stream;
                     Graph::Captured(captured)
                 }
@@ -200,6 +203,12 @@ impl GpuFrames {
         !matches!(self.graph, Graph::Off)
     }
 
+    /// The stream, for a loop of frames, and how much of the GPU's memory was free before the first frame.
+    #[cfg(feature = "frame-loop")]
+    pub fn into_stream(self) -> (FrameStream, Option<u64>) {
+        (self.frame, self.free_before)
+    }
+
     /// Events between the parts of each frame from now on, or none.
     pub fn profile(&mut self, on: bool) {
         self.profiled = on;
@@ -230,6 +239,21 @@ impl Prepared {
         let plan = self.preprocessor.plan();
         (plan.picture_size(), plan.format()) == (picture.size(), picture.format())
     }
+}
+
+/// The engine's results of one image.
+fn results(tensors: &AnomalyTensors<'_>, size: Size) -> DeviceResults {
+    DeviceResults {
+        score: tensors.score.data_ptr() as u64,
+        prediction: tensors.prediction.data_ptr() as u64,
+        non_finite: tensors.non_finite.data_ptr() as u64,
+        size,
+    }
+}
+
+/// How much less of the GPU's memory is free than there was before the first frame.
+pub(super) fn taken(stream: &FrameStream, free_before: Option<u64>) -> u64 {
+    free_before.zip(stream.free_bytes()).map_or(0, |(before, now)| before.saturating_sub(now))
 }
 
 fn mark(frame: &mut FrameStream, profiled: bool, mark: Mark) -> Result<()> {

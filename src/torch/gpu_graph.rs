@@ -1,4 +1,4 @@
-//! Network, engine and the copies of the result as one CUDA graph, for pictures of one size.
+//! A network as one CUDA graph, alone or with what follows it, for pictures of one size.
 //!
 //! libtorch allocates while a network runs, and has a way to keep what a capture allocated, which neither tch nor libtorch's C
 //! interface offers. The same is achieved from outside. Three facts about its allocator are used: memory that was freed
@@ -13,10 +13,9 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::cuda_stream::StreamGuard;
-use super::input_tensor::InputTensor;
-use super::{Backbone, PostProcessor, torch_error};
-use crate::cuda::{DeviceResults, FrameGraph, FrameStream};
-use crate::{Error, Result, Size};
+use super::torch_error;
+use crate::cuda::{FrameGraph, FrameStream};
+use crate::{Error, Result};
 
 /// Settings of libtorch's allocator, under which it may work otherwise than described.
 const ALLOCATOR_SETTINGS: [&str; 3] =
@@ -29,52 +28,40 @@ const SMALL_BLOCKS: usize = 16;
 const LEAST: i64 = 128 << 20;
 
 /// A graph with the memory that it uses. Fields are dropped in this order: the graph before its memory.
-pub(super) struct CapturedFrame {
+pub(super) struct Captured {
     pub graph: FrameGraph,
     _pins: Vec<Tensor>,
 }
 
-/// Captures a frame on a stream of its own. `taken` is how many bytes of the GPU's memory the first frame took.
+/// Captures what `give` puts on a stream that nobody else works on or has worked on, and hands on what `give` made of it. `taken` is how
+/// many bytes of the GPU's memory the first frame took.
+///
+/// # Safety
+/// What `give` uses, but for what libtorch allocates in it, lives as long as the result, and is used by nothing else while the graph is
+/// replayed.
 ///
 /// # Errors
 /// Why it cannot be captured: frames go on without.
-pub(super) fn capture(
-    (backbone, post_processor, input): (&dyn Backbone, &mut PostProcessor, &InputTensor),
-    size: Size,
+pub(super) unsafe fn capture<T>(
+    stream: &mut FrameStream,
     ordinal: usize,
     taken: u64,
-) -> Result<(FrameStream, CapturedFrame)> {
+    give: impl FnOnce(&mut FrameStream) -> Result<T>,
+) -> Result<(Captured, T)> {
     if let Some(name) = ALLOCATOR_SETTINGS.into_iter().find(|name| std::env::var_os(name).is_some()) {
         return Err(refused(format!("{name} changes how libtorch allocates")));
     }
-    let mut stream = FrameStream::new(ordinal)?;
     // SAFETY: the stream is of this GPU, and lent to libtorch it is never destroyed.
     let _guard = unsafe { StreamGuard::new(stream.stream(), ordinal) }?;
     let pins =
         set_aside(taken, Device::Cuda(ordinal)).map_err(torch_error("set memory aside for a graph"))?;
-    stream.reserve(size)?;
     let before = stream.free_bytes();
-    // SAFETY: input, engine and its tensors, and the stream's pinned memory live as long as the graph: `GpuFrames` drops it before
-    // any of them changes. What libtorch allocates meanwhile is checked below to come from the memory that the pins keep, which
-    // no other work uses.
-    let captured = unsafe {
-        stream.capture(|stream| {
-            let logits = backbone.forward(input.tensor())?;
-            let tensors = post_processor.submit_in_place(&logits, size)?;
-            let results = DeviceResults {
-                score: tensors.score.data_ptr() as u64,
-                prediction: tensors.prediction.data_ptr() as u64,
-                non_finite: tensors.non_finite.data_ptr() as u64,
-                size,
-            };
-            // The engine's tensors of one image of that size, written on this stream.
-            stream.fetch(results)
-        })
-    };
-    let ((), graph) = captured?;
+    // SAFETY: what libtorch allocates is checked below to come from the memory that the pins keep, which no other work uses; the rest is
+    // the caller's duty.
+    let (made, graph) = unsafe { stream.capture(give) }?;
     match (before, stream.free_bytes()) {
         (Some(before), Some(after)) if after + LITTLE >= before => {
-            Ok((stream, CapturedFrame { graph, _pins: pins }))
+            Ok((Captured { graph, _pins: pins }, made))
         }
         _ => Err(refused("the network took more memory than was set aside".to_owned())),
     }

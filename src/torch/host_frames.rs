@@ -11,6 +11,7 @@ use tch::{Device, Tensor};
 use super::input_tensor::InputTensor;
 use super::pipeline::FrameTimings;
 use super::{AnomalyTensors, Backbone, PostProcessor, torch_error};
+use crate::measured::{Whole, measured};
 use crate::{AnomalyMap, AnomalyMapMut, PictureView, Preprocessor, Result};
 
 /// What frames of one size need.
@@ -87,22 +88,24 @@ impl HostFrames {
     }
 
     fn logits(&mut self, backbone: &dyn Backbone, picture: &PictureView<'_>) -> Result<Tensor> {
-        let start = Instant::now();
+        let frame = Whole::current();
+        (self.timings.preprocess, self.timings.backbone) = Default::default();
+        let moved = measured!(frame, "preprocess", self.timings.preprocess, self.prepare(backbone, picture))?;
+        let input = moved.as_ref().unwrap_or(self.input.tensor());
+        measured!(frame, "backbone", self.timings.backbone, backbone.forward(input))
+    }
+
+    /// Makes the network's input; `None` where it is used where it lies.
+    fn prepare(&mut self, backbone: &dyn Backbone, picture: &PictureView<'_>) -> Result<Option<Tensor>> {
         self.input.fill(&mut self.preprocessor, picture)?;
-        let moved;
-        let input = match backbone.device() {
-            Device::Cpu => self.input.tensor(),
-            device => {
-                let tensor = self.input.tensor();
-                moved = tensor.f_to_device(device).map_err(torch_error("bring the input to the network"))?;
-                &moved
-            }
+        let moved = |device| {
+            let tensor = self.input.tensor();
+            tensor.f_to_device(device).map_err(torch_error("bring the input to the network"))
         };
-        self.timings.preprocess = start.elapsed();
-        let start = Instant::now();
-        let logits = backbone.forward(input)?;
-        self.timings.backbone = start.elapsed();
-        Ok(logits)
+        match backbone.device() {
+            Device::Cpu => Ok(None),
+            device => moved(device).map(Some),
+        }
     }
 }
 

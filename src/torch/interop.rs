@@ -23,6 +23,8 @@ use super::tensor_view::{View, check_apart};
 use super::torch_error;
 #[cfg(feature = "cuda")]
 use crate::cuda::plan::DeviceFrame;
+#[cfg(all(feature = "cuda", feature = "frame-loop"))]
+use crate::cuda::plan::DeviceLogits;
 use crate::{AnomalyMap, AnomalyMapMut, Capacity, Engine, Error, Logits, Result, ScoreMut, Size};
 
 /// Tensors that the caller owns, for the result of one batch.
@@ -293,6 +295,15 @@ impl Engine {
         };
         self.submit_into(&logits, AnomalyMapMut { size, score, prediction, non_finite })
     }
+}
+
+/// A tensor of logits as an engine on its GPU, `cuda:ordinal`, reads it. The result says nothing of how long the tensor lives.
+///
+/// # Errors
+/// As [`Engine::submit_tensor`].
+#[cfg(all(feature = "cuda", feature = "frame-loop"))]
+pub(super) fn device_logits(logits: &Tensor, ordinal: usize) -> Result<DeviceLogits> {
+    View::of_logits(logits, Device::Cuda(ordinal))?.device_logits()
 }
 
 fn torch_device(device: crate::Device) -> Device {

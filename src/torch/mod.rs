@@ -31,6 +31,8 @@ mod post_processor;
 mod preprocessing;
 mod resnet;
 mod sidecar;
+#[cfg(all(feature = "cuda", feature = "frame-loop"))]
+mod stream_pipeline;
 mod tensor_view;
 mod torchscript;
 mod weights;
@@ -51,6 +53,8 @@ pub(crate) use interop::OwnTensors;
 pub use interop::{AnomalyTensors, HostAnomalyMap, OutputTensors, borrow_logits};
 pub use libtorch::choose_device;
 pub use parameters::trained_parameters;
+#[cfg(all(feature = "cuda", feature = "frame-loop"))]
+pub(crate) use pipeline::OnStream;
 pub use pipeline::{FrameTimings, Pipeline, PipelineOptions};
 pub use post_processor::PostProcessor;
 pub use resnet::{Depth, OutputStride};

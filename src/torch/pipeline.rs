@@ -13,6 +13,8 @@ use tch::Device;
 #[cfg(feature = "cuda")]
 use super::gpu_frames::GpuFrames;
 use super::host_frames::HostFrames;
+#[cfg(all(feature = "cuda", feature = "frame-loop"))]
+use super::stream_pipeline::StreamPipeline;
 use super::{AnomalyTensors, Backbone, PostProcessor};
 use crate::{
     AnomalyMap, AnomalyMapMut, ClassStatistics, Error, Params, PictureView, PixelFormat, Result, Size,
@@ -60,12 +62,14 @@ impl FrameTimings {
 /// How a pipeline works. No choice changes a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PipelineOptions {
-    /// Measure the parts of every frame. On the CPU they always are; on a GPU it costs an event a part and an event a stage.
+    /// Measure the parts of every frame. On the CPU they always are, and in a frame loop; on a GPU it costs an event a part and an event
+    /// a stage.
     pub profile: bool,
     /// On a GPU, let [`Pipeline::run`] give network, engine and the copies of the result to the stream as one CUDA graph: one call for the
     /// hundreds of kernels of a network. The first frames run plainly, and frames that are profiled. The graph is for pictures of
     /// the first size and format, and takes the network's memory a second time. Where it cannot be captured, say because
     /// a module waits for the GPU or copies from the host, a [`Warning::Graph`](crate::Warning) tells the reason, and frames go on without.
+    /// In a frame loop the graph is captured when the loop is built, and holds the network alone.
     ///
     /// Off by default: what it gains has not been measured yet.
     pub graph: bool,
@@ -106,6 +110,13 @@ enum Place {
     Host(Option<Box<HostFrames>>),
     #[cfg(feature = "cuda")]
     Gpu(Box<GpuFrames>),
+}
+
+/// What a loop is built around.
+#[cfg(all(feature = "cuda", feature = "frame-loop"))]
+pub(crate) enum OnStream {
+    Gpu(Box<StreamPipeline>),
+    Host(Box<Pipeline>),
 }
 
 impl Pipeline {
@@ -232,13 +243,19 @@ impl Pipeline {
         }
     }
 
-    /// Whether frames may become one graph, which is not measured part by part.
-    #[cfg(feature = "frame-loop")]
-    pub(crate) fn wants_a_graph(&self) -> bool {
-        match &self.place {
-            Place::Host(_) => false,
-            #[cfg(feature = "cuda")]
-            Place::Gpu(frames) => frames.wants_a_graph(),
+    /// The work of a loop around it, where it is on a GPU; itself where it is not.
+    ///
+    /// # Errors
+    /// When pictures of this kind do not suit the network; where libtorch or the driver refuse.
+    #[cfg(all(feature = "cuda", feature = "frame-loop"))]
+    pub(crate) fn on_a_stream(self, kind: (Size, PixelFormat)) -> Result<OnStream> {
+        let Self { place, post_processor, backbone } = self;
+        match (place, backbone.device()) {
+            (Place::Gpu(frames), Device::Cuda(ordinal)) => {
+                let work = StreamPipeline::new((*frames, post_processor, backbone), ordinal, kind)?;
+                Ok(OnStream::Gpu(Box::new(work)))
+            }
+            (place, _) => Ok(OnStream::Host(Box::new(Self { place, post_processor, backbone }))),
         }
     }
 

@@ -144,7 +144,16 @@ impl PostProcessor {
         Ok(timings.flatten().unwrap_or_default())
     }
 
-    fn engine_for(&mut self, device: Device, shape: LogitsShape, size: Size) -> Result<&mut Engine> {
+    /// The engine for such logits, built where there is none yet.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub(super) fn engine_for(
+        &mut self,
+        device: Device,
+        shape: LogitsShape,
+        size: Size,
+    ) -> Result<&mut Engine> {
         let capacity = Capacity::of(shape, size);
         let fits = |engine: &Engine| engine.capacity() == capacity && engine.device() == device;
         let engine = match self.engine.take().filter(fits) {

@@ -22,6 +22,9 @@ mod frames;
 mod host_heap;
 mod in_any_order;
 mod log;
+#[cfg(feature = "frame-loop")]
+#[path = "../picture_network/mod.rs"]
+mod picture_network;
 #[path = "../pictures/mod.rs"]
 mod pictures;
 mod preprocess;

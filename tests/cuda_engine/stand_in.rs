@@ -125,7 +125,12 @@ impl StandIn {
     /// Panics unless everything that was made is given back, with nothing wrong on the way.
     pub fn assert_nothing_lives(&self) {
         let none = "contexts=0 memory=0 modules=0 streams=0 events=0 graphs=0 execs=0";
-        assert_eq!(self.text(b"stand_in_living"), none);
+        assert_eq!(self.living(), none);
+    }
+
+    /// How much of everything there is.
+    pub fn living(&self) -> String {
+        self.text(b"stand_in_living")
     }
 
     /// Lets a function of the driver fail at its `nth` call from now on, the first being 1.

@@ -1,5 +1,6 @@
 //! What goes wrong, and how a loop ends by it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use sml::frame_loop::{FrameForm, FrameInput, FrameLoop, FrameLoopOptions, FrameWork, Policy, WorkTimings};
@@ -115,6 +116,49 @@ fn the_consumer_panics() {
     });
     assert!(consumer.join().is_err());
     assert!(matches!(submit(&mut submitter, 1), Err(Error::LoopEnded { .. })));
+}
+
+/// A decoder that falls over while it fills the loop's memory gives that back: were it lost, the loop would stand still in the end.
+#[test]
+fn the_source_panics_while_it_fills() {
+    let options = FrameLoopOptions { queue: 1, ..FrameLoopOptions::default() };
+    let (mut submitter, mut receiver) = around(StagedWork::default(), options).split();
+    for id in 0..20 {
+        let fallen = catch_unwind(AssertUnwindSafe(|| {
+            submitter.submit_with::<Error>(crate::staged_work::stamp(2 * id), |_| panic!("a torn frame"))
+        }));
+        assert!(fallen.is_err());
+        submit(&mut submitter, 2 * id + 1).unwrap();
+        assert_eq!(receiver.receive().unwrap().stamp().id, 2 * id + 1);
+    }
+    assert_eq!(receiver.finish(drop).unwrap().submitted, 20);
+}
+
+/// Work that falls over when it is given back.
+struct FallsLast;
+
+impl FrameWork for FallsLast {
+    fn run(&mut self, _: &FrameInput<'_>, _: AnomalyMapMut<'_>) -> Result<WorkTimings> {
+        Ok(WorkTimings::default())
+    }
+}
+
+impl Drop for FallsLast {
+    fn drop(&mut self) {
+        panic!("it fell over last");
+    }
+}
+
+#[test]
+fn work_that_panics_when_it_is_dropped_ends_the_loop_like_any_other() {
+    let mut frame_loop = FrameLoop::around(FallsLast, FORM, SIZE, FrameLoopOptions::default()).unwrap();
+    let bytes = vec![7; 45];
+    let picture = sml::PictureView::packed(&bytes, SIZE, PixelFormat::Rgb8).unwrap();
+    frame_loop.submit(picture, Default::default()).unwrap();
+    let mut results = 0;
+    let error = frame_loop.finish(|_| results += 1).unwrap_err();
+    assert!(matches!(&error, Error::LoopPanicked { message } if message == "it fell over last"), "{error}");
+    assert_eq!(results, 1);
 }
 
 /// Work whose threads can be told from those of the other tests.

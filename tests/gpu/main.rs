@@ -21,6 +21,9 @@ mod golden;
 mod large;
 mod maps;
 mod network;
+#[cfg(feature = "frame-loop")]
+#[path = "../picture_network/mod.rs"]
+mod picture_network;
 #[path = "../pictures/mod.rs"]
 mod pictures;
 mod pipeline;

@@ -124,7 +124,7 @@ impl Watch {
         let begin = Instant::now();
         let taken = self.take_all(&mut receiver);
         let (failed, interrupted) = (taken.is_err(), self.interrupt.requested());
-        if failed || interrupted {
+        if failed || interrupted || self.outputs.abandoned() {
             self.feed.stop();
         }
         let outputs = &mut self.outputs;
@@ -147,9 +147,9 @@ impl Watch {
         Ok(Summary { interrupted, seconds, frames_per_second, broken_pictures, obstacles, counts })
     }
 
-    /// Writes results until the last one, an interrupt, or an output that cannot be written.
+    /// Writes results until the last one, an interrupt, an output that cannot be written, or a reader of stdout that goes away.
     fn take_all(&mut self, receiver: &mut Receiver) -> Result<()> {
-        while !self.interrupt.requested() {
+        while !self.interrupt.requested() && !self.outputs.abandoned() {
             match receiver.receive_timeout(GLANCE) {
                 Received::Frame(frame) => {
                     self.outputs.take(&frame)?;

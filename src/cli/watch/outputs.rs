@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::super::overlays::Overlays;
 use super::super::rerun::{RerunLog, RerunTarget};
 use super::super::run::write_picture;
-use super::super::stdout::print_json_line;
+use super::super::stdout::json_line_is_read;
 use super::super::threshold::score_range;
 use crate::files::{PictureSource, prepare_folder, write_whole};
 use crate::frame_loop::AnomalyFrame;
@@ -160,6 +160,11 @@ impl Outputs {
         if self.video.is_some() || self.folder.is_some() { self.draw(frame) } else { Ok(()) }
     }
 
+    /// Whether whoever read them on stdout has gone away.
+    pub(super) fn abandoned(&self) -> bool {
+        self.lines.as_ref().is_some_and(|lines| lines.abandoned)
+    }
+
     /// How many obstacles there were, in all frames together.
     pub(super) fn obstacles(&self) -> u64 {
         self.obstacles
@@ -221,19 +226,24 @@ struct Lines {
     file: Option<(File, PathBuf)>,
     /// Bytes of whole lines.
     whole: u64,
+    /// Whether stdout's reader has gone away.
+    abandoned: bool,
 }
 
 impl Lines {
     fn open(path: &Path) -> Result<Self> {
         if path == Path::new("-") {
-            return Ok(Self { file: None, whole: 0 });
+            return Ok(Self { file: None, whole: 0, abandoned: false });
         }
         let file = File::create(path).map_err(|error| Error::io(path, "write", error))?;
-        Ok(Self { file: Some((file, path.to_owned())), whole: 0 })
+        Ok(Self { file: Some((file, path.to_owned())), whole: 0, abandoned: false })
     }
 
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
-        let Some((file, path)) = &mut self.file else { return print_json_line(line) };
+        let Some((file, path)) = &mut self.file else {
+            self.abandoned |= !json_line_is_read(line)?;
+            return Ok(());
+        };
         let write = |file: &mut File| {
             let mut text = serde_json::to_vec(line)?;
             text.push(b'\n');

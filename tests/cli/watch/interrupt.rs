@@ -1,5 +1,6 @@
 //! Ctrl-C, and a service manager's SIGTERM.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,64 @@ fn an_endless_video_ends_whole() {
         let names = folder.names(".");
         assert!(!names.iter().any(|name| name.starts_with(".sml")), "{names:?}");
     }
+}
+
+/// The same with SIGHUP ignored, as `nohup` does it.
+fn without_hangups(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"trap "" HUP; exec "$0" "$@""#]).arg(command.get_program()).args(command.get_args());
+    command.get_envs().filter_map(|(name, value)| Some((name, value?))).for_each(|(name, value)| {
+        shell.env(name, value);
+    });
+    shell.current_dir(command.get_current_dir().unwrap());
+    shell
+}
+
+/// The terminal's end does not end it there, and what does ends it whole.
+#[test]
+fn under_nohup_it_outlives_the_terminal_and_ends_whole_all_the_same() {
+    let folder = Folder::new();
+    for name in ["-INT", "-TERM"] {
+        let _ = std::fs::remove_file(folder.path("found.jsonl"));
+        let command = folder.command(&["watch", "-", "--raw-size", "40x72", "--obstacles", "found.jsonl"]);
+        let mut command = without_hangups(&command);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        for more in 1..=2 {
+            std::io::Write::write_all(&mut pipe, frames()[0].as_raw()).unwrap();
+            wait_for_lines(&folder, "found.jsonl", more);
+            signal(&child, "-HUP");
+        }
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {told}", output.status);
+        assert!(told.contains("interrupted after"), "{told}");
+        assert_eq!(lines(&folder, "found.jsonl").len(), 2);
+    }
+}
+
+/// `sml watch CAMERA --obstacles - | head -1` ends, and the video is whole.
+#[test]
+fn a_reader_that_goes_away_ends_it_whole() {
+    let folder = Folder::new();
+    let stand_in = StandIn::new(&folder);
+    let rgb: Vec<u8> = frames().iter().flat_map(|frame| frame.as_raw().clone()).collect();
+    stand_in.decodes(&rgb, WIDTH, HEIGHT, 25.0);
+    stand_in.decode("while cat frames.ppm; do sleep 0.05; done");
+    let arguments = ["watch", "drive.mp4", "--video", "overlay.mp4", "--obstacles", "-"];
+    let mut command = stand_in.command(&arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with(r#"{"frame":0,"#), "{line}");
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.starts_with("ended after"), "{told}");
+    let video = folder.read("overlay.mp4").len();
+    assert!(video > 0 && video.is_multiple_of((WIDTH * HEIGHT * 3) as usize), "{video} bytes");
+    let names = folder.names(".");
+    assert!(!names.iter().any(|name| name.starts_with(".sml")), "{names:?}");
 }
 
 #[test]
