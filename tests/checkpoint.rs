@@ -117,9 +117,32 @@ fn parameters_under_another_key_are_found() {
     assert_eq!(checkpoint.left_out(), ["epoch"]);
 }
 
+/// Options of a training script, sets, numbers of any length, NumPy's arrays and numbers: left out, whatever they hold.
+#[test]
+fn plain_values_of_any_kind_may_lie_beside_the_parameters() {
+    for file in ["options.pth", "options-legacy.pth", "options-4.pth", "options-5.pth"] {
+        let mut checkpoint = open(file);
+        assert_eq!(checkpoint.tensors().len(), 2, "{file}");
+        assert_eq!(values(&mut checkpoint, "weight"), numbered(0..6));
+        assert_eq!(values(&mut checkpoint, "bias"), numbered(0..3));
+        let left_out = ["args", "containers", "bytes", "others", "numpy", "scaler"];
+        assert_eq!(checkpoint.left_out(), left_out, "{file}");
+    }
+}
+
+#[test]
+fn an_integer_of_more_than_64_bits_is_no_size() {
+    let huge = "\x00".repeat(8) + "\x01";
+    let pickle = String::from_utf8(one_tensor("4", "0", "(I4\nt", "(I1\nt")).unwrap();
+    let pickle = pickle.replacen("(I4\nt", &format!("(\u{8a}\x09{huge}t"), 1);
+    let bytes: Vec<u8> = pickle.chars().map(|letter| letter as u8).collect();
+    let bytes = archive_of(&[("a/data.pkl", &bytes), ("a/data/0", &[0; 16])], stored());
+    assert_refused(Checkpoint::from_bytes(&bytes, Path::new("w.pth")), &["\"w\"", "no number"]);
+}
+
 #[test]
 fn a_name_that_is_no_tensor_is_refused_and_not_run() {
-    for file in ["hostile.pth", "hostile-legacy.pth"] {
+    for file in ["hostile.pth", "hostile-legacy.pth", "hostile-options.pth"] {
         assert_refused(Checkpoint::open(&fixture(file)), &[file, "the Python object \"posix.system\""]);
     }
     assert_refused(Checkpoint::open(&fixture("whole-module.pth")), &["__main__.Network", "state_dict()"]);
@@ -149,7 +172,7 @@ fn files_without_parameters_are_refused() {
 
 #[test]
 fn a_file_cut_short_is_refused_wherever_it_is_cut() {
-    for file in ["trained.pth", "trained-legacy.pth", "tensors.pth", "tensors-legacy.pth"] {
+    for file in ["trained.pth", "trained-legacy.pth", "tensors.pth", "tensors-legacy.pth", "options-5.pth"] {
         let bytes = std::fs::read(fixture(file)).unwrap();
         for length in (0..bytes.len()).step_by(7).chain([bytes.len() - 1]) {
             assert_refused(Checkpoint::from_bytes(&bytes[..length], Path::new("cut.pth")), &["cut.pth"]);

@@ -45,7 +45,17 @@ fn checkpoints_written_now_are_those_in_the_repository() {
     let program = fixtures.join("write.py");
     let output = Command::new(python).arg(program).arg(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for name in ["trained.pth", "trained-legacy.pth", "tensors.pth", "tensors-legacy.pth", "model-key.pth"] {
+    for name in [
+        "trained.pth",
+        "trained-legacy.pth",
+        "tensors.pth",
+        "tensors-legacy.pth",
+        "model-key.pth",
+        "options.pth",
+        "options-legacy.pth",
+        "options-4.pth",
+        "options-5.pth",
+    ] {
         let mut now = Checkpoint::open(&folder.path().join(name)).unwrap();
         let mut then = Checkpoint::open(&fixtures.join(name)).unwrap();
         assert_eq!((now.prefix(), now.left_out()), (then.prefix(), then.left_out()), "{name}");
@@ -59,7 +69,14 @@ fn checkpoints_written_now_are_those_in_the_repository() {
             }
         }
     }
-    for name in ["hostile.pth", "hostile-legacy.pth", "whole-module.pth", "no-tensors.pth", "expanded.pth"] {
+    for name in [
+        "hostile.pth",
+        "hostile-legacy.pth",
+        "hostile-options.pth",
+        "whole-module.pth",
+        "no-tensors.pth",
+        "expanded.pth",
+    ] {
         assert!(Checkpoint::open(&folder.path().join(name)).is_err(), "{name}");
     }
 }
@@ -124,6 +141,9 @@ example = (torch.arange(3 * 8 * 12) % 7 / 255).reshape(1, 3, 8, 12).float()
 with torch.no_grad():
     out = network(example)["out"]
 torch.jit.script(network.to(torch.bfloat16)).save("half.pt")
+torch.jit.freeze(torch.jit.script(network)).save("frozen-half.pt")
+torch.jit.script(network.double()).save("double.pt")
+torch.save(network.state_dict(), "weights.pt")
 with open("expected.bin", "wb") as file:
     file.write(struct.pack(f"<{out.numel()}f", *out.flatten().tolist()))
 "#;
@@ -162,6 +182,20 @@ fn modules_exported_now_give_pythons_logits() {
     std::fs::write(file.with_extension("toml"), format!("precision = \"f32\"\n{SIDECAR}")).unwrap();
     let error = TorchScriptBackbone::from_file(&file, Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("half.pt") && error.contains("half.toml") && error.contains("bf16"), "{error}");
+    let refused = |module: &str, sidecar: &str| {
+        let file = folder.path().join(module);
+        std::fs::write(file.with_extension("toml"), sidecar).unwrap();
+        let network = TorchScriptBackbone::from_file(&file, Device::Cpu);
+        network.and_then(|network| network.forward(&network.preprocess(&picture)?)).unwrap_err().to_string()
+    };
+    let error = refused("double.pt", SIDECAR);
+    assert!(error.contains("double.pt") && error.contains("Double") && error.contains(".float()"), "{error}");
+    let error = refused("weights.pt", SIDECAR);
+    assert!(error.contains("weights without code") && error.contains("--weights"), "{error}");
+    let error = refused("frozen-half.pt", SIDECAR);
+    assert!(error.contains("precision = \"f16\""), "{error}");
+    let error = refused("plain.pt", &SIDECAR.replace("\"out\"", "-1"));
+    assert!(error.contains("line 7: output is neither a key"), "{error}");
     // A module is no checkpoint.
     let error = Checkpoint::open(&file).unwrap_err().to_string();
     assert!(error.contains("is a TorchScript module"), "{error}");

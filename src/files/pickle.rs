@@ -48,6 +48,8 @@ pub(super) enum Value {
     Pairs(Id),
     /// A tensor: the tuple (storage, offset, shape, strides, ...).
     Tensor(Id),
+    /// Something that is known to hold nothing of interest: an integer of more than 64 bits, a complex number.
+    Opaque,
     /// Something outside the pickle: for PyTorch the tuple ("storage", type, key, device, elements, ...).
     Outside(Id),
 }
@@ -158,14 +160,25 @@ impl Machine<'_> {
             b'p' | b'q' | b'r' | 0x94 => self.memorise(code)?,
             b'g' | b'h' | b'j' => self.recall(code)?,
             b'R' => self.reduce()?,
+            // Making an object is calling its type.
+            0x81 if self.vocabulary == Vocabulary::Torch => self.reduce()?,
             b'b' => self.build()?,
             b'Q' if self.vocabulary == Vocabulary::Torch => {
                 let id = self.pop()?;
                 self.push(Value::Outside(id));
             }
-            b')' | b't' | 0x85..=0x87 | b']' | b'l' | b'a' | b'e' | b'}' | b'd' | b's' | b'u' => {
-                self.collect(code)?
-            }
+            b')'
+            | b't'
+            | 0x85..=0x87
+            | b']'
+            | b'l'
+            | b'a'
+            | b'e'
+            | b'}'
+            | b'd'
+            | b's'
+            | b'u'
+            | 0x8f..=0x91 => self.collect(code)?,
             _ => {
                 let value = self.literal(code)?;
                 self.push(value);
@@ -187,18 +200,19 @@ impl Machine<'_> {
             b'J' => Value::Int(i64::from(i32::from_le_bytes(self.input.array()?))),
             b'K' => Value::Int(i64::from(self.input.byte()?)),
             b'M' => Value::Int(i64::from(u16::from_le_bytes(self.input.array()?))),
-            0x8a => Value::Int(self.input.long()?),
+            0x8a => self.input.long()?.map_or(Value::Opaque, Value::Int),
             b'F' => Value::Float(parsed(&self.input.line()?)?),
             b'G' => Value::Float(f64::from_be_bytes(self.input.array()?)),
             b'V' => Value::Text(plain(self.input.line()?)?),
-            // What Python 2 called a string may be text or bytes; where it occurs in these files, text serves.
             b'S' => Value::Text(unquoted(&self.input.line()?)?),
-            b'X' | b'T' => Value::Text(self.input.text(4)?),
-            0x8c | b'U' => Value::Text(self.input.text(1)?),
+            b'T' => string(self.input.counted(4)?),
+            b'U' => string(self.input.counted(1)?),
+            b'X' => Value::Text(self.input.text(4)?),
+            0x8c => Value::Text(self.input.text(1)?),
             0x8d => Value::Text(self.input.text(8)?),
             b'C' => Value::Bytes(self.input.counted(1)?.to_vec()),
             b'B' => Value::Bytes(self.input.counted(4)?.to_vec()),
-            0x8e => Value::Bytes(self.input.counted(8)?.to_vec()),
+            0x8e | 0x96 => Value::Bytes(self.input.counted(8)?.to_vec()),
             _ => return Err(format!("its pickle holds the instruction {}", described(code))),
         })
     }
@@ -229,11 +243,11 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Tuples, lists and dicts.
+    /// Tuples, lists and dicts; sets, as lists.
     fn collect(&mut self, code: u8) -> Step {
         match code {
             b')' => self.push(Value::Tuple(Vec::new())),
-            b']' => self.push(Value::List(Vec::new())),
+            b']' | 0x8f => self.push(Value::List(Vec::new())),
             b'}' => self.push(Value::Dict(Vec::new())),
             b't' => {
                 let items = self.pop_to_mark()?;
@@ -243,7 +257,7 @@ impl Machine<'_> {
                 let items = self.pop_many(usize::from(code - 0x84))?;
                 self.push(Value::Tuple(items));
             }
-            b'l' => {
+            b'l' | 0x91 => {
                 let items = self.pop_to_mark()?;
                 self.push(Value::List(items));
             }
@@ -251,7 +265,7 @@ impl Machine<'_> {
                 let pairs = in_pairs(&self.pop_to_mark()?)?;
                 self.push(Value::Dict(pairs));
             }
-            b'a' | b'e' => {
+            b'a' | b'e' | 0x90 => {
                 let items = if code == b'a' { vec![self.pop()?] } else { self.pop_to_mark()? };
                 match self.top()? {
                     Value::List(list) => list.extend(items),
@@ -275,21 +289,23 @@ impl Machine<'_> {
         let arguments = self.pop()?;
         let function = self.pop()?;
         match (&self.values[function], &self.values[arguments]) {
-            (&Value::Name(name), Value::Tuple(items)) => match call(name, arguments, items, &self.values)? {
-                Called::New(value) => self.push(value),
-                Called::Old(id) => self.stack.push(id),
-            },
+            (&Value::Name(name), Value::Tuple(items)) => {
+                match call(name, arguments, items, &self.values, self.vocabulary)? {
+                    Called::New(value) => self.push(value),
+                    Called::Old(id) => self.stack.push(id),
+                }
+            }
             _ => return Err("its pickle calls something that is no known function".into()),
         }
         Ok(())
     }
 
-    /// "Set the state of an object": of an array or of an element type. The notes that PyTorch attaches to a dict of
-    /// parameters are dropped.
+    /// "Set the state of an object": of an array or of an element type. In a checkpoint every state is dropped: the notes that
+    /// PyTorch attaches to a dict of parameters, the attributes of a `Namespace`, NumPy's arrays.
     fn build(&mut self) -> Step {
         let state = self.pop()?;
         let is_torch = self.vocabulary == Vocabulary::Torch;
-        if is_torch && matches!(self.top()?, Value::Dict(_) | Value::Pairs(_)) {
+        if is_torch && matches!(self.top()?, Value::Dict(_) | Value::Pairs(_) | Value::Opaque) {
             return Ok(());
         }
         let big_endian = match &self.values[state] {
@@ -353,6 +369,14 @@ fn underflow() -> String {
     "its pickle uses a value that it never made".into()
 }
 
+/// What Python 2 called a string may be text or bytes.
+fn string(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::Text(text.to_owned()),
+        Err(_) => Value::Bytes(bytes.to_vec()),
+    }
+}
+
 fn in_pairs(items: &[Id]) -> Step<Vec<(Id, Id)>> {
     let (pairs, odd) = items.as_chunks();
     if !odd.is_empty() {
@@ -372,9 +396,6 @@ fn described(code: u8) -> String {
         b'Q' => "BINPERSID",
         0x82..=0x84 => "EXT",
         0x8b => "LONG4",
-        0x8f | 0x90 => "a set",
-        0x91 => "FROZENSET",
-        0x96 => "BYTEARRAY8",
         0x97 | 0x98 => "an out-of-band buffer",
         b'0' => "POP",
         b'1' => "POP_MARK",

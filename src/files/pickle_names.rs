@@ -45,7 +45,11 @@ pub(super) enum Name {
     Parameter,
     /// `torch.FloatStorage` and so on: the element type of a storage.
     Storage(StoredType),
-    /// Something without a meaning for tensors: a device, an element type by name.
+    /// `argparse.Namespace` and its kin: attributes, which are dropped. Training scripts save their options so.
+    Namespace,
+    /// A type of Python's own whose values are containers: `builtins.set`, `collections.deque`.
+    Container,
+    /// Something without a meaning for tensors: a device, an element type by name, a complex number.
     Constant,
 }
 
@@ -91,6 +95,12 @@ fn torch_name(module: &str, name: &str) -> Option<Name> {
         ("torch", "device") => Name::Constant,
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Name::Tensor,
         ("torch._utils", "_rebuild_parameter") => Name::Parameter,
+        ("builtins" | "__builtin__", "set" | "frozenset" | "list" | "tuple") | ("collections", "deque") => {
+            Name::Container
+        }
+        ("builtins" | "__builtin__", _) if PLAIN_TYPES.contains(&name) => Name::Constant,
+        ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Name::Constant,
+        ("argparse", "Namespace") | ("types", "SimpleNamespace") => Name::Namespace,
         ("torch", _) => match name.strip_suffix("Storage") {
             Some(element) => Name::Storage(storage_type(element)?),
             None if ELEMENT_TYPES.contains(&name) => Name::Constant,
@@ -104,6 +114,22 @@ fn torch_name(module: &str, name: &str) -> Option<Name> {
 const ELEMENT_TYPES: [&str; 14] = [
     "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
     "double", "float", "half", "long",
+];
+
+/// Python's own types whose values hold nothing else, Python 2's among them, by whose names older protocols call them.
+const PLAIN_TYPES: [&str; 12] = [
+    "int",
+    "long",
+    "float",
+    "bool",
+    "str",
+    "unicode",
+    "bytes",
+    "bytearray",
+    "complex",
+    "range",
+    "xrange",
+    "slice",
 ];
 
 fn storage_type(element: &str) -> Option<StoredType> {
@@ -125,8 +151,20 @@ fn storage_type(element: &str) -> Option<StoredType> {
 }
 
 /// What calling `name` with the tuple `arguments`, whose `items` are given, yields.
-pub(super) fn call(name: Name, arguments: Id, items: &[Id], values: &[Value]) -> Step<Called> {
+///
+/// NumPy's objects in a checkpoint are never looked into, so those of any type will do there.
+pub(super) fn call(
+    name: Name,
+    arguments: Id,
+    items: &[Id],
+    values: &[Value],
+    vocabulary: Vocabulary,
+) -> Step<Called> {
     let first = items.first().map(|&id| &values[id]);
+    let of_numpy = matches!(name, Name::Reconstruct | Name::Scalar | Name::Encode | Name::ElementType);
+    if of_numpy && vocabulary == Vocabulary::Torch {
+        return Ok(Called::New(Value::Opaque));
+    }
     let value = match (name, first) {
         (Name::Reconstruct, _) => Value::Array(None),
         (Name::ElementType, Some(Value::Text(code))) if code.len() <= LONGEST_COPY => {
@@ -146,7 +184,10 @@ pub(super) fn call(name: Name, arguments: Id, items: &[Id], values: &[Value]) ->
         }
         (Name::Tensor, _) => Value::Tensor(arguments),
         (Name::Parameter, Some(Value::Tensor(_))) => return Ok(Called::Old(items[0])),
-        (Name::Constant, _) => Value::None,
+        // What it is made of lies among the values all the same; what is appended later needs a list.
+        (Name::Container, _) => Value::List(Vec::new()),
+        (Name::Namespace, None) => Value::Dict(Vec::new()),
+        (Name::Constant, _) => Value::Opaque,
         _ => return Err("its pickle calls something that is no known function".into()),
     };
     Ok(Called::New(value))

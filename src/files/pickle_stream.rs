@@ -66,14 +66,14 @@ impl<'a> PickleStream<'a> {
         }
     }
 
-    /// An integer of up to 8 bytes, little-endian, two's complement.
-    pub fn long(&mut self) -> Step<i64> {
+    /// An integer, little-endian, two's complement; `None` for one of more than 8 bytes.
+    pub fn long(&mut self) -> Step<Option<i64>> {
         let bytes = self.counted(1)?;
         if bytes.len() > 8 {
-            return Err("its pickle holds an integer of more than 64 bits".into());
+            return Ok(None);
         }
         let sign = if bytes.last().is_some_and(|&byte| byte >= 0x80) { 0xff } else { 0 };
-        Ok(i64::from_le_bytes(std::array::from_fn(|index| bytes.get(index).copied().unwrap_or(sign))))
+        Ok(Some(i64::from_le_bytes(std::array::from_fn(|index| bytes.get(index).copied().unwrap_or(sign)))))
     }
 
     /// Text up to the end of the line.

@@ -19,7 +19,7 @@ use super::torch_state::{self, Storage};
 use super::whole_file::{Place, first_line, quoted};
 use crate::{Error, Result};
 
-const EXPECTED: &str = "a checkpoint as torch.save(model.state_dict(), FILE) writes it: tensors in plain dicts, and nothing that runs code";
+const EXPECTED: &str = "a checkpoint as torch.save(model.state_dict(), FILE) writes it: tensors, numbers and texts in plain containers (of a file that you trust, Python can save just these)";
 /// How a ZIP archive begins.
 const ARCHIVE: &[u8] = b"PK\x03\x04";
 /// The pickle of the magic number, and of the version 1001, which every file of the legacy format begins with.

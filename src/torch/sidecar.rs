@@ -49,7 +49,10 @@ pub struct Sidecar {
 
 /// A part of what a module returns.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "output is neither a key of a dictionary, in quotes, nor an index in a tuple or list, counted from 0"
+)]
 pub(super) enum OutputPart {
     /// An entry of a dictionary.
     Key(String),

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tch::{CModule, Device, IValue, Tensor};
+use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 
 use super::backbone::{check_input, check_logits};
 use super::execution::{InputFormat, Precision, prepare_device};
@@ -18,6 +18,9 @@ use crate::{Error, Result};
 
 /// The entry of a dictionary that holds the logits, as in torchvision's segmentation networks.
 const LOGITS_KEY: &str = "out";
+
+/// How a ZIP archive begins, which a module's file is.
+const ARCHIVE: &[u8] = b"PK\x03\x04";
 
 /// A TorchScript module in evaluation mode, with its sidecar.
 #[derive(Debug)]
@@ -42,17 +45,11 @@ impl TorchScriptBackbone {
         let bytes = std::fs::read(file).map_err(|error| Error::io(file, "read", error))?;
         let sidecar_file = file.with_extension("toml");
         let sidecar = Sidecar::read(&sidecar_file)?;
-        let mut module = CModule::load_data_on_device(&mut bytes.as_slice(), device).map_err(|error| {
-            let reason = telling_line(&error.to_string());
-            Error::file(
-                file,
-                format!("not a TorchScript module that can be loaded ({reason})"),
-                "a file written by torch.jit.save, not by torch.save",
-            )
-        })?;
+        let mut module = CModule::load_data_on_device(&mut bytes.as_slice(), device)
+            .map_err(|error| not_a_module(file, &bytes, &error))?;
         module.f_set_eval().map_err(torch_error("put the module into evaluation mode"))?;
         prepare_device(device);
-        let (stated, found) = (sidecar.precision(), precision(&module)?);
+        let (stated, found) = (sidecar.precision(), precision(file, &module)?);
         if let (Some(stated), Some(found)) = (stated, found)
             && stated != found
         {
@@ -127,11 +124,10 @@ impl Backbone for TorchScriptBackbone {
     }
 
     fn logits(&self, input: &Tensor) -> Result<Tensor> {
-        let action = || format!("run the module {}", self.name);
         let output = self
             .module
             .forward_is(&[IValue::Tensor(input.shallow_clone())])
-            .map_err(torch_error(action()))?;
+            .map_err(torch_error(self.action()))?;
         match self.sidecar.output() {
             None => first_tensor(output).ok_or_else(|| {
                 let expected =
@@ -162,6 +158,17 @@ impl Backbone for TorchScriptBackbone {
 }
 
 impl TorchScriptBackbone {
+    /// What fails when the module does; where only the sidecar can tell the element type and does not, that it may be the reason.
+    fn action(&self) -> String {
+        let Self { name, input_format: InputFormat { precision, .. }, .. } = self;
+        match (self.sidecar.precision(), self.parameters()) {
+            (None, None) => format!(
+                "run the module {name} in {precision} (of a frozen module the sidecar says precision = \"f16\" or \"bf16\")"
+            ),
+            _ => format!("run the module {name}"),
+        }
+    }
+
     /// The module does something else than its sidecar says.
     fn contradicted(&self, problem: String, expected: String) -> Error {
         let sidecar = self.file.with_extension("toml");
@@ -169,18 +176,44 @@ impl TorchScriptBackbone {
     }
 }
 
+/// Why libtorch does not load a file, told by what the file is where that can be seen.
+fn not_a_module(file: &Path, bytes: &[u8], error: &TchError) -> Error {
+    let reason = telling_line(&error.to_string());
+    if reason.contains("constants.pkl") {
+        return Error::file(
+            file,
+            "not a TorchScript module but weights without code, as torch.save writes them",
+            "a file written by torch.jit.save; weights of a network that `sml model list` names are given to --weights",
+        );
+    }
+    let reason = if bytes.starts_with(ARCHIVE) { reason } else { "it is no ZIP archive".to_owned() };
+    Error::file(
+        file,
+        format!("not a TorchScript module that can be loaded ({reason})"),
+        "a file written by torch.jit.save, not by torch.save",
+    )
+}
+
 /// The element type that most of a module's parameters have; `None` for a module without any.
-fn precision(module: &CModule) -> Result<Option<Precision>> {
+///
+/// # Errors
+/// [`Error::File`] for one that takes its input in no type of this crate's.
+fn precision(file: &Path, module: &CModule) -> Result<Option<Precision>> {
     let parameters = module.named_parameters().map_err(torch_error("list the module's parameters"))?;
-    let mut elements = [(Precision::F32, 0), (Precision::F16, 0), (Precision::Bf16, 0)];
+    let mut elements: Vec<(Kind, usize)> = Vec::new();
     for (_, parameter) in parameters {
         let kind = parameter.f_kind().map_err(torch_error("tell the type of the module's parameters"))?;
-        for (precision, count) in &mut elements {
-            *count += if precision.kind() == kind { parameter.numel() } else { 0 };
+        match elements.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += parameter.numel(),
+            None => elements.push((kind, parameter.numel())),
         }
     }
-    let most = elements.into_iter().max_by_key(|&(_, count)| count);
-    Ok(most.filter(|&(_, count)| count > 0).map(|(precision, _)| precision))
+    let Some((kind, _)) = elements.into_iter().max_by_key(|&(_, count)| count) else { return Ok(None) };
+    let unknown = || {
+        let problem = format!("the module's parameters are of the type {kind:?}");
+        Error::file(file, problem, "float32, float16 or bfloat16: call .float() before exporting it")
+    };
+    Precision::of_kind(kind).map(Some).ok_or_else(unknown)
 }
 
 /// The logits among what a module returns: the tensor itself, the first one of a tuple or list, the entry "out" of a

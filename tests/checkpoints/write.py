@@ -6,12 +6,19 @@ Element i of each tensor is i / 8 - 1, so that a reader needs no list of expecte
 this program wrote with torch 2.11.0; a test runs it again where PyTorch is installed.
 """
 
+import argparse
 import collections
 import os
 import pathlib
 import sys
+import types
 
 import torch
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
 
 
 def numbered(*shape, dtype=torch.float32):
@@ -73,6 +80,26 @@ def tensors():
     )
 
 
+def numbers_of_numpy():
+    state = numpy.random.RandomState(1).get_state()
+    scalars = [numpy.float64(1), numpy.float32(1), numpy.int64(1), numpy.int16(1), numpy.uint8(1), numpy.bool_(True)]
+    return {"state": state, "scalars": scalars, "text": numpy.str_("a"), "confusion": numpy.eye(19, dtype=">i4")}
+
+
+def options():
+    """Parameters beside all that scripts keep with them: options, sets, huge numbers, the state of random numbers."""
+    counts = collections.defaultdict(list, {"road": [1, 2]})
+    return {
+        "args": argparse.Namespace(lr=0.1, crop=(768, 768), resume=None, nested=types.SimpleNamespace(gpus=[0, 1])),
+        "containers": [{1, 2}, frozenset([3]), collections.deque([4], 5), collections.Counter("aab"), counts, set()],
+        "bytes": [b"", b"abc" * 100, bytearray(b"abc")],
+        "others": [10**30, -(10**30), 1 + 2j, range(3), slice(1, 2), torch.Size([1, 2]), torch.float16, torch.device("cuda:0")],
+        "numpy": numpy and numbers_of_numpy(),
+        "scaler": torch.amp.GradScaler("cpu").state_dict(),
+        "state_dict": {"weight": numbered(2, 3), "bias": torch.nn.Parameter(numbered(3))},
+    }
+
+
 class Hostile:
     def __reduce__(self):
         return os.system, ("touch run-by-a-checkpoint",)
@@ -83,6 +110,12 @@ def main():
     for name, content in [("trained", trained()), ("tensors", tensors()), ("hostile", {"state_dict": Hostile()})]:
         torch.save(content, folder / f"{name}.pth")
         torch.save(content, folder / f"{name}-legacy.pth", _use_new_zipfile_serialization=False)
+    torch.save(options(), folder / "options.pth")
+    torch.save(options(), folder / "options-legacy.pth", _use_new_zipfile_serialization=False)
+    for protocol in [4, 5]:
+        torch.save(options(), folder / f"options-{protocol}.pth", pickle_protocol=protocol)
+    hidden = argparse.Namespace(hook=Hostile())
+    torch.save({"args": hidden, "state_dict": {"weight": numbered(2)}}, folder / "hostile-options.pth")
     torch.save({"model": Network().state_dict(), "epoch": 1}, folder / "model-key.pth")
     torch.save({"epoch": 1, "lr": 0.1}, folder / "no-tensors.pth")
     torch.save(Network(), folder / "whole-module.pth")

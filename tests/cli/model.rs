@@ -23,7 +23,8 @@ fn the_list_states_what_each_network_needs() {
     assert_eq!(deeplab["class_names"].as_array().unwrap().len(), 19);
     assert_eq!((&of("dabnet")["parameters"], &of("demo")["weights"]), (&756_643.into(), &"bundled".into()));
     let text = folder.sml(&["model", "list"]).succeeded();
-    for name in ["demo", "dabnet", "deeplabv3plus-resnet101", "deeplabv3plus-resnet50", "FILE.pt"] {
+    for name in ["demo", "dabnet", "deeplabv3plus-resnet101", "deeplabv3plus-resnet50", "FILE.pt", "8 or 16"]
+    {
         assert!(text.stdout().contains(name), "{}", text.stdout());
     }
 }

@@ -178,18 +178,23 @@ fn list(json: bool) -> Result<()> {
         let networks: Vec<Value> = networks.iter().map(Listed::json).collect();
         return stdout::print_json(&json!({ "networks": networks }));
     }
-    let mut text =
-        format!("{:<26}{:>11}  {:<10}{:<8}{}\n", "name", "parameters", "weights", "logits", "input");
+    let row = |cells: [&str; 6]| {
+        let [name, parameters, weights, features, logits, input] = cells;
+        format!("{name:<26}{parameters:>11}  {weights:<10}{features:<15}{logits:<8}{input}\n")
+    };
+    let mut text = row(["name", "parameters", "weights", "output stride", "logits", "input"]);
     for network in &networks {
-        let (stride, input) = (network.logits_stride, preprocessing_text(&network.preprocessing));
-        let parameters = network.parameters;
-        text +=
-            &format!("{:<26}{parameters:>11}  {:<10}1/{stride:<6}{input}\n", network.name, network.weights);
+        let strides: Vec<String> = network.output_strides.iter().map(ToString::to_string).collect();
+        text += &row([
+            network.name,
+            &network.parameters.to_string(),
+            network.weights,
+            &strides.join(" or "),
+            &format!("1/{}", network.logits_stride),
+            &preprocessing_text(&network.preprocessing),
+        ]);
     }
-    text += &format!(
-        "{:<26}{:>11}  {:<10}{:<8}{}\n",
-        "FILE.pt", "", "its own", "any", "as its sidecar FILE.toml says"
-    );
+    text += &row(["FILE.pt", "", "its own", "its own", "any", "as its sidecar FILE.toml says"]);
     text += "All named networks have the 19 classes of Cityscapes.\n";
     stdout::print(&text)
 }
