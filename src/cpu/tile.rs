@@ -10,7 +10,7 @@
 use super::element::Element;
 use super::exponential::exp;
 use super::sampling::Sample;
-use super::standardize::Task;
+use super::standardize::{Task, standardize_winners};
 use crate::logits::LogitsData;
 use crate::{NonFinite, Score};
 
@@ -187,14 +187,8 @@ fn tile(task: &Task<'_>, scratch: &mut Scratch, score: &mut [f32], prediction: &
     match task.score {
         Score::MaxLogit => score.copy_from_slice(&scratch.maximum[..width]),
         Score::Sml => {
-            // The engine's constructor made sure that there are statistics for every class.
-            if let Some(standardization) = task.standardization {
-                for ((out, maximum), &class) in score.iter_mut().zip(&scratch.maximum).zip(&scratch.class) {
-                    let class = class as usize;
-                    *out =
-                        (maximum - standardization.mean[class]) / standardization.standard_deviation[class];
-                }
-            }
+            score.copy_from_slice(&scratch.maximum[..width]);
+            standardize_winners(task, score, prediction);
         }
         Score::Msp => {
             sum_exponentials(scratch, classes, width, 1.0);
