@@ -189,13 +189,14 @@ impl<'a> Lane<'a> {
         non_finite
     }
 
-    /// Rows that go through a stage at once: as many as a run of logits has.
+    /// Rows that go through a stage at once: as many as a run of logits has, but no more than an eighth of the lane, so that the
+    /// later stages get their turns in small images, too.
     fn step(&self) -> usize {
         let run = match self.work.task.logits.data() {
             LogitsData::F32(_) => run_of::<f32>(),
             LogitsData::F16(_) | LogitsData::BF16(_) => run_of::<f16>(),
         };
-        (run / self.work.size.width).max(1)
+        (run / self.work.size.width).clamp(1, self.rows.len().div_ceil(8))
     }
 
     fn standardize(&mut self, scratch: &mut Scratch, now: Range<usize>) -> u64 {
@@ -252,10 +253,12 @@ impl<'a> Lane<'a> {
         let Work { arch, taps, size: Size { height, width }, .. } = *self.work;
         let (from, Range { start, end }) = (self.smoothed_until, self.smoothed.clone());
         let reach = taps.map_or(0, |taps| taps.reach());
-        let until = if self.suppressed_until == height {
-            height
-        } else {
-            self.suppressed_until.saturating_sub(reach)
+        // The suppression may yet look at the last row that it is done with.
+        let is_suppressed = self.suppressed_until == self.suppressed.end;
+        let lag = if is_suppressed { reach } else { reach.max(1) };
+        let until = match self.suppressed_until {
+            all if all == height => height,
+            some => some.saturating_sub(lag),
         };
         let rows = from..until.clamp(from, end);
         if rows.is_empty() {

@@ -67,26 +67,39 @@ impl Element for f32 {
         class: &mut [u8],
     ) -> bool {
         let winners = &mut scratch.class[..value.len()];
-        let (mut finite, mut next) = (true, 0);
-        while next < classes {
-            // One more at first: 19 classes, the usual number, leave no rest.
-            let most = if next == 0 { TOGETHER + 1 } else { TOGETHER };
-            let together = (classes - next).min(most);
-            let first = next as u32;
-            finite &= match together {
-                7 => pass::<S, 7>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                6 => pass::<S, 6>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                5 => pass::<S, 5>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                4 => pass::<S, 4>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                3 => pass::<S, 3>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                2 => pass::<S, 2>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                _ => pass::<S, 1>(simd, [plane(next)], first, value, winners),
-            };
-            next += together;
-        }
+        let finite = of_floats(simd, winners, classes, plane, value);
         class.iter_mut().zip(winners).for_each(|(class, winner)| *class = *winner as u8);
         finite
     }
+}
+
+/// As [`Element::maxima`] for float32, with the classes as wide as the logits.
+#[inline(always)]
+pub(super) fn of_floats<'a, S: Simd>(
+    simd: S,
+    winners: &mut [u32],
+    classes: usize,
+    plane: impl Fn(usize) -> &'a [f32],
+    value: &mut [f32],
+) -> bool {
+    let (mut finite, mut next) = (true, 0);
+    while next < classes {
+        // One more at first: 19 classes, the usual number, leave no rest.
+        let most = if next == 0 { TOGETHER + 1 } else { TOGETHER };
+        let together = (classes - next).min(most);
+        let first = next as u32;
+        finite &= match together {
+            7 => pass::<S, 7>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            6 => pass::<S, 6>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            5 => pass::<S, 5>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            4 => pass::<S, 4>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            3 => pass::<S, 3>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            2 => pass::<S, 2>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            _ => pass::<S, 1>(simd, [plane(next)], first, value, winners),
+        };
+        next += together;
+    }
+    finite
 }
 
 /// Lets the runs of `N` classes, the first of them `first`, pass by the maxima; class 0 begins them. False when a logit is not

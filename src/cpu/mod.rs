@@ -25,6 +25,7 @@ pub(crate) mod preprocess;
 mod rolling;
 pub(crate) mod sampling;
 mod smooth;
+mod square;
 mod stages;
 mod standardize;
 mod suppress;

@@ -108,7 +108,7 @@ fn row<S: Simd>(
     if task.is_read_in_place() {
         return in_place(simd, task, scratch, y, score, prediction);
     }
-    tile::tiles(task, &mut scratch.tile, y, 0, score, prediction)
+    tile::tiles(simd, task, &mut scratch.tile, y, 0, score, prediction)
 }
 
 /// Scores a row, or several that lie one behind the other, from logits that are read where they lie.
@@ -148,7 +148,7 @@ fn runs<T: Element, S: Simd>(
         if T::maxima(simd, &mut scratch.maxima, classes, plane, score, prediction) {
             standardize_winners(task, score, prediction);
         } else {
-            non_finite += tile::tiles(task, &mut scratch.tile, y, i * run, score, prediction);
+            non_finite += tile::tiles(simd, task, &mut scratch.tile, y, i * run, score, prediction);
         }
     }
     non_finite
