@@ -174,10 +174,20 @@ fn transpose(pixels: &[f32], pitch: usize, classes: usize, columns: Range<usize>
             for class in (0..classes).step_by(4) {
                 // The last four overlap those before: doing classes twice changes nothing.
                 let class = class.min(classes - 4);
-                let square = std::array::from_fn(|i| four(pixels, (done + i) * pitch + class));
-                for (i, row) in square::transposed(square).into_iter().enumerate() {
-                    tile[(class + i) * TILE + from + done..][..4].copy_from_slice(&row);
-                }
+                // Spelled out: a closure in `from_fn` would be compiled for the least of the instruction sets and called.
+                let at = done * pitch + class;
+                let rows = [
+                    four(pixels, at),
+                    four(pixels, at + pitch),
+                    four(pixels, at + 2 * pitch),
+                    four(pixels, at + 3 * pitch),
+                ];
+                let [a, b, c, d] = square::transposed(rows);
+                let out = class * TILE + from + done;
+                tile[out..out + 4].copy_from_slice(&a);
+                tile[out + TILE..out + TILE + 4].copy_from_slice(&b);
+                tile[out + 2 * TILE..out + 2 * TILE + 4].copy_from_slice(&c);
+                tile[out + 3 * TILE..out + 3 * TILE + 4].copy_from_slice(&d);
             }
             done += 4;
         }
