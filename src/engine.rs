@@ -397,8 +397,8 @@ impl Engine {
         }
     }
 
-    /// Time that the stages of the latest batch took. `None` on a GPU without [`Engine::profile`]; with it, this waits for
-    /// the batch.
+    /// Time that the stages of the latest batch took. On the CPU they run side by side, and the batch's time is divided among them by
+    /// what the threads spent in each. `None` on a GPU without [`Engine::profile`]; with it, this waits for the batch.
     ///
     /// # Errors
     /// [`Error::Cuda`] when the GPU reports that work failed, and [`Error::Poisoned`] ever after.

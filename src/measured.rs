@@ -16,17 +16,27 @@ impl Whole {
     }
 }
 
-/// Does `$work` within a span of that name, and adds what it took to `$time`.
-macro_rules! measured {
-    ($whole:expr, $name:literal, $time:expr, $work:expr) => {{
+/// Does `$work` within a span of that name.
+macro_rules! spanned {
+    ($whole:expr, $name:literal, $work:expr) => {{
         #[cfg(feature = "frame-loop")]
         let _span = tracing::debug_span!(parent: &$whole.span, $name).entered();
         #[cfg(not(feature = "frame-loop"))]
         let _ = &$whole;
+        $work
+    }};
+}
+pub(crate) use spanned;
+
+/// Does `$work` within a span of that name, and adds what it took to `$time`.
+#[cfg(feature = "torch")]
+macro_rules! measured {
+    ($whole:expr, $name:literal, $time:expr, $work:expr) => {{
         let start = std::time::Instant::now();
-        let done = $work;
+        let done = crate::measured::spanned!($whole, $name, $work);
         $time += start.elapsed();
         done
     }};
 }
+#[cfg(feature = "torch")]
 pub(crate) use measured;

@@ -10,7 +10,8 @@ use half::{bf16, f16};
 use ndarray::{Array4, Axis};
 use proptest::prelude::*;
 use sml::{
-    AnomalyMapMut, Capacity, Device, Engine, Layout, Logits, NonFinite, Replacement, ScoreMut, reference,
+    AnomalyMapMut, Capacity, Device, Engine, Layout, Logits, NonFinite, Replacement, ScoreMut, Size,
+    reference,
 };
 
 proptest! {
@@ -38,6 +39,25 @@ proptest! {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let got = pool.install(|| frame.run(&mut frame.engine()));
         prop_assert_eq!(got, want);
+    }
+
+    /// Tall lanes go ahead through all stages and leave seams between them; a single thread has no seams.
+    #[test]
+    fn lanes_that_go_ahead_change_no_bit(
+        frame in frames(),
+        (height, width) in (60_usize..=290, 1_usize..=40),
+        (threads, seed, broken) in (2_usize..=4, any::<u64>(), any::<prop::sample::Index>()),
+    ) {
+        let classes = frame.shape().classes;
+        let mut logits = frames::logits(1, classes, height, width, seed);
+        let pixels = logits.len();
+        logits.as_slice_mut().unwrap()[broken.index(pixels)] = f32::NAN;
+        let frame = Frame { logits, size: Size::new(height, width), ..frame };
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| frame.run(&mut frame.engine()))
+        };
+        prop_assert_eq!(run(threads), run(1));
     }
 
     #[test]

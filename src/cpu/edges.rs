@@ -1,30 +1,9 @@
-//! Lanes of rows, and copies of the rows at their ends, taken before a stage changes these in place.
+//! Copies of the rows at the ends of what a lane works on, taken before a stage changes these in place.
 //!
-//! A stage that works in place needs the rows beside a lane as they were before it, while other threads already change them. Each
-//! lane therefore leaves copies of its first and last rows when the stage before is done with it.
+//! A stage that works in place needs the rows beside a lane as they were before it, while they already change. Each lane therefore
+//! leaves copies of its first and last rows when the stage before is done with them.
 
-/// How an image is cut into lanes: all have the same number of rows, but the last one, which may have fewer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cut {
-    /// Rows of each lane but the last.
-    pub rows: usize,
-    pub lanes: usize,
-}
-
-impl Cut {
-    /// At most `lanes` lanes of `height` rows, none of them with fewer than `least` rows unless it is alone.
-    pub(super) fn new(height: usize, lanes: usize, least: usize) -> Self {
-        let mut wanted = lanes.clamp(1, height);
-        loop {
-            let rows = height.div_ceil(wanted);
-            let lanes = height.div_ceil(rows);
-            if lanes == 1 || height - (lanes - 1) * rows >= least {
-                return Self { rows, lanes };
-            }
-            wanted = lanes - 1;
-        }
-    }
-}
+use std::ops::Range;
 
 /// Copies of the first and last rows of every lane.
 pub(super) struct Edges {
@@ -61,11 +40,17 @@ impl Edges {
     }
 
     /// The last rows of the lane above `lane` and the first ones of the lane below it; none beyond the image.
-    pub(super) fn beside(&self, lane: usize, cut: Cut, width: usize) -> (&[f32], &[f32]) {
+    pub(super) fn beside(&self, lane: usize, lanes: usize, width: usize) -> (&[f32], &[f32]) {
         let length = self.rows * width;
         let above = if lane == 0 { &[] } else { &self.lanes[lane - 1].last[..length] };
-        let below = if lane + 1 == cut.lanes { &[] } else { &self.lanes[lane + 1].first[..length] };
+        let below = if lane + 1 == lanes { &[] } else { &self.lanes[lane + 1].first[..length] };
         (above, below)
+    }
+
+    /// The last rows that lane `above` has kept and the first ones of the lane after it.
+    pub(super) fn around(&self, above: usize, width: usize) -> (&[f32], &[f32]) {
+        let length = self.rows * width;
+        (&self.lanes[above].last[..length], &self.lanes[above + 1].first[..length])
     }
 }
 
@@ -77,24 +62,23 @@ impl Ends {
             self.last[..length].copy_from_slice(&lane[last..]);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::Cut;
-
-    #[test]
-    fn every_lane_has_the_rows_that_its_neighbours_need() {
-        for height in 1..=300 {
-            for lanes in 1..=20 {
-                for least in [0, 1, 4, 18, 64] {
-                    let cut = Cut::new(height, lanes, least);
-                    let last = height - (cut.lanes - 1) * cut.rows;
-                    assert!((1..=cut.rows).contains(&last), "{height} {lanes} {least}: {cut:?}");
-                    assert!(cut.lanes <= lanes && (cut.lanes == 1 || last >= least), "{cut:?}");
-                }
+    /// Copies the first or last `kept` of the rows `own` of a lane, as soon as they are there: so far the lane was ready before row
+    /// `ready.start`, and now it is before `ready.end`. Rows count from the lane's first.
+    pub(super) fn keep_ready(
+        &mut self,
+        lane: &[f32],
+        own: Range<usize>,
+        kept: usize,
+        ready: Range<usize>,
+        width: usize,
+    ) {
+        let copy = |to: &mut [f32], from: usize| {
+            if (ready.start + 1..=ready.end).contains(&(from + kept)) {
+                to[..kept * width].copy_from_slice(&lane[from * width..][..kept * width]);
             }
-        }
-        assert_eq!(Cut::new(1024, 8, 18), Cut { rows: 128, lanes: 8 });
+        };
+        copy(&mut self.first, own.start);
+        copy(&mut self.last, own.end - kept);
     }
 }

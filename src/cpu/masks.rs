@@ -12,27 +12,49 @@ const FAR: u8 = u8::MAX;
 pub(super) const CHUNK: usize = 32;
 
 /// Rows that are filled one after the other.
-pub(super) struct Progress<'a> {
-    rows: &'a mut Rolling<u8>,
+pub(super) struct Progress {
+    rows: Rolling<u8>,
     /// The row after the last one that is filled.
     done: usize,
 }
 
-impl<'a> Progress<'a> {
-    pub(super) fn new(rows: &'a mut Rolling<u8>, start: usize) -> Self {
-        Self { rows, done: start }
+impl Progress {
+    /// For `rows` rows of up to `width` pixels.
+    pub(super) fn new(rows: usize, width: usize) -> Self {
+        Self { rows: Rolling::new(rows, width), done: 0 }
+    }
+
+    /// Begins anew, with row `start`.
+    pub(super) fn begin(&mut self, start: usize) {
+        self.done = start;
+    }
+}
+
+/// Rows of a prediction, as far as they are needed.
+#[derive(Clone, Copy)]
+pub(super) struct Prediction<'a> {
+    pub classes: &'a [u8],
+    /// Image row of the first.
+    pub first: usize,
+    pub width: usize,
+    /// Rows of the image.
+    pub height: usize,
+}
+
+impl<'a> Prediction<'a> {
+    #[inline(always)]
+    fn row(&self, y: usize) -> &'a [u8] {
+        &self.classes[(y - self.first) * self.width..][..self.width]
     }
 }
 
 /// Boundaries and distances around the rows that the iterations are at.
 pub(super) struct Masks<'a> {
-    pub prediction: &'a [u8],
-    pub width: usize,
-    pub height: usize,
+    pub prediction: Prediction<'a>,
     pub border: BorderLabels,
     pub reach: u8,
-    pub boundary: Progress<'a>,
-    pub distance: Progress<'a>,
+    pub boundary: &'a mut Progress,
+    pub distance: &'a mut Progress,
     /// The least distance of each chunk of the rows in `distance`.
     pub nearest: &'a mut Rolling<u8>,
     pub spread: &'a mut [u8],
@@ -42,16 +64,17 @@ impl Masks<'_> {
     /// Distances of all rows before `end`.
     #[inline(always)]
     pub(super) fn advance(&mut self, end: usize) {
-        let Self { prediction, width, height, border, reach, boundary, distance, nearest, spread } = self;
+        let Self { prediction, border, reach, boundary, distance, nearest, spread } = self;
+        let Prediction { width, height, .. } = *prediction;
         while distance.done < end {
             let y = distance.done;
-            while boundary.done < (y + usize::from(*reach) + 1).min(*height) {
-                let out = boundary.rows.row_mut(boundary.done, *width);
-                boundary_row(prediction, *width, boundary.done, *border, out);
+            while boundary.done < (y + usize::from(*reach) + 1).min(height) {
+                let out = boundary.rows.row_mut(boundary.done, width);
+                boundary_row(*prediction, boundary.done, *border, out);
                 boundary.done += 1;
             }
-            let out = distance.rows.row_mut(y, *width);
-            distance_row(boundary.rows, (*width, *height), y, *reach, spread, out);
+            let out = distance.rows.row_mut(y, width);
+            distance_row(&boundary.rows, (width, height), y, *reach, spread, out);
             nearest_of_chunks(out, nearest.row_mut(y, width.div_ceil(CHUNK)));
             distance.done += 1;
         }
@@ -59,21 +82,21 @@ impl Masks<'_> {
 
     #[inline(always)]
     pub(super) fn row(&self, y: usize) -> &[u8] {
-        self.distance.rows.row(y, self.width)
+        self.distance.rows.row(y, self.prediction.width)
     }
 
     /// The least distance of each chunk of row `y`.
     #[inline(always)]
     pub(super) fn nearest(&self, y: usize) -> &[u8] {
-        self.nearest.row(y, self.width.div_ceil(CHUNK))
+        self.nearest.row(y, self.prediction.width.div_ceil(CHUNK))
     }
 }
 
 /// Marks the boundary pixels of row `y` of a prediction with 0 and all others with [`FAR`].
 #[inline(always)]
-fn boundary_row(prediction: &[u8], width: usize, y: usize, border: BorderLabels, out: &mut [u8]) {
-    let height = prediction.len() / width;
-    let row = |y: usize| &prediction[y * width..][..width];
+fn boundary_row(prediction: Prediction<'_>, y: usize, border: BorderLabels, out: &mut [u8]) {
+    let Prediction { width, height, .. } = prediction;
+    let row = |y: usize| prediction.row(y);
     // A neighbour outside the image is left out: taking the row itself in its place changes neither extremum.
     let (above, own, below) = (row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1)));
     let mark = |x: usize, left: usize, right: usize| {

@@ -10,8 +10,15 @@
 use half::{bf16, f16};
 use pulp::Simd;
 
+use super::prefetch;
+
+/// Bytes of a run of one class.
+const RUN: usize = 32768;
+
 /// Pixels of a run.
-pub(super) const RUN: usize = 8192;
+pub(super) const fn run_of<T>() -> usize {
+    RUN / size_of::<T>()
+}
 
 /// Classes that pass at once.
 const TOGETHER: usize = 6;
@@ -25,13 +32,17 @@ pub(super) struct Maxima {
 
 impl Maxima {
     pub fn new() -> Self {
-        Self { class: vec![0; RUN], key: vec![0; RUN], key_class: vec![0; RUN] }
+        Self {
+            class: vec![0; run_of::<f32>()],
+            key: vec![0; run_of::<u16>()],
+            key_class: vec![0; run_of::<u16>()],
+        }
     }
 }
 
 /// A stored logit whose runs have maxima.
 pub(super) trait Element: Copy + Send + Sync {
-    /// Max logit and class of each pixel of a run of up to [`RUN`] pixels. `plane` gives the run of a class. False when a
+    /// Max logit and class of each pixel of a run of up to [`run_of`] pixels. `plane` gives the run of a class. False when a
     /// logit is not finite; the results mean nothing then.
     fn maxima<'a, S: Simd>(
         simd: S,
@@ -56,26 +67,39 @@ impl Element for f32 {
         class: &mut [u8],
     ) -> bool {
         let winners = &mut scratch.class[..value.len()];
-        let (mut finite, mut next) = (true, 0);
-        while next < classes {
-            // One more at first: 19 classes, the usual number, leave no rest.
-            let most = if next == 0 { TOGETHER + 1 } else { TOGETHER };
-            let together = (classes - next).min(most);
-            let first = next as u32;
-            finite &= match together {
-                7 => pass::<S, 7>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                6 => pass::<S, 6>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                5 => pass::<S, 5>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                4 => pass::<S, 4>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                3 => pass::<S, 3>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                2 => pass::<S, 2>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
-                _ => pass::<S, 1>(simd, [plane(next)], first, value, winners),
-            };
-            next += together;
-        }
+        let finite = of_floats(simd, winners, classes, plane, value);
         class.iter_mut().zip(winners).for_each(|(class, winner)| *class = *winner as u8);
         finite
     }
+}
+
+/// As [`Element::maxima`] for float32, with the classes as wide as the logits.
+#[inline(always)]
+pub(super) fn of_floats<'a, S: Simd>(
+    simd: S,
+    winners: &mut [u32],
+    classes: usize,
+    plane: impl Fn(usize) -> &'a [f32],
+    value: &mut [f32],
+) -> bool {
+    let (mut finite, mut next) = (true, 0);
+    while next < classes {
+        // One more at first: 19 classes, the usual number, leave no rest.
+        let most = if next == 0 { TOGETHER + 1 } else { TOGETHER };
+        let together = (classes - next).min(most);
+        let first = next as u32;
+        finite &= match together {
+            7 => pass::<S, 7>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            6 => pass::<S, 6>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            5 => pass::<S, 5>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            4 => pass::<S, 4>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            3 => pass::<S, 3>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            2 => pass::<S, 2>(simd, std::array::from_fn(|i| plane(next + i)), first, value, winners),
+            _ => pass::<S, 1>(simd, [plane(next)], first, value, winners),
+        };
+        next += together;
+    }
+    finite
 }
 
 /// Lets the runs of `N` classes, the first of them `first`, pass by the maxima; class 0 begins them. False when a logit is not
@@ -116,7 +140,8 @@ fn maxima_of<S: Simd, const N: usize, const BEGINS: bool>(
     let mut broken = zero;
     for i in 0..vectors {
         let (mut best, mut winner) = if BEGINS { (lowest, nobody) } else { (values[i], winners[i]) };
-        for (run, name) in runs.iter().zip(names) {
+        for ((run, name), plane) in runs.iter().zip(names).zip(planes) {
+            prefetch::ahead(plane, i * S::F32_LANES);
             let candidate = run[i];
             broken = simd.mul_add_e_f32s(candidate, zero, broken);
             let wins = simd.greater_than_f32s(candidate, best);
@@ -207,17 +232,15 @@ fn narrow_maxima<'a>(
 ) -> bool {
     let length = class.len();
     let (keys, winners) = (&mut scratch.key[..length], &mut scratch.key_class[..length]);
-    let mut magnitude = 0;
+    // Lower than every key.
+    keys.fill(i16::MIN);
     winners.fill(0);
-    for (key, &bits) in keys.iter_mut().zip(plane(0)) {
-        *key = key_of(bits);
-        magnitude = magnitude.max(bits & 0x7fff);
-    }
-    let mut next = 1;
+    let (mut magnitude, mut next) = (0, 0);
     while next < classes {
-        let together = (classes - next).min(TOGETHER);
+        let together = (classes - next).min(if next == 0 { TOGETHER + 1 } else { TOGETHER });
         let first = next as u16;
         magnitude = magnitude.max(match together {
+            7 => pass_narrow::<7>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
             6 => pass_narrow::<6>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
             5 => pass_narrow::<5>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
             4 => pass_narrow::<4>(std::array::from_fn(|i| plane(next + i)), first, keys, winners),
@@ -231,7 +254,7 @@ fn narrow_maxima<'a>(
     magnitude < infinity
 }
 
-/// As [`pass`], for 16-bit floats.
+/// As [`pass`], for 16-bit floats. Returns the bits of the largest magnitude.
 #[inline(always)]
 fn pass_narrow<const N: usize>(
     planes: [&[u16]; N],

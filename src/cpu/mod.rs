@@ -1,52 +1,59 @@
 //! The engine on the CPU: the three stages over bands of image rows, in parallel.
 //!
-//! An image is cut into *lanes* of contiguous rows, a few for each thread; threads have scratch memory of their own,
-//! allocated once. Every stage runs all lanes and then the next stage begins, because a pixel of the next one needs
-//! its neighbours from the lanes beside it. Scores are written once, where the result will lie, and each later stage changes them
-//! in place: there are no other maps. Each stage's inner loops are plain Rust over slices, compiled for several
-//! instruction sets and chosen at run time (`pulp`). No fused multiply-add is used, so the result does not depend on
-//! the processor, the number of threads or lanes.
+//! An image is cut into *lanes* of contiguous rows ([`cut`]), a few for each thread; threads have scratch memory of their own,
+//! allocated once. A lane goes through all stages a few rows at a time, each stage some rows behind the one before it, so that the rows
+//! stay in the nearest caches and the arithmetic of the later stages fills the time in which another thread waits for memory
+//! ([`ahead`]). Where lanes are too low for that, every stage runs all lanes and then the next one begins ([`stages`]). Scores are
+//! written once, where the result will lie, and each later stage changes them in place: there are no other maps. Each stage's inner
+//! loops are plain Rust over slices, compiled for several instruction sets and chosen at run time (`pulp`). No fused multiply-add is
+//! used, so the result does not depend on the processor, the number of threads or lanes.
 //!
 //! What a lane does in a stage is a struct whose `call` is always inlined, and so is all that it calls: a closure would be
 //! compiled once, for the least of the instruction sets, and only called from code for the others.
 
+mod ahead;
 mod columns;
+mod cut;
 mod edges;
 mod element;
 mod exponential;
 mod masks;
 mod maxima;
+mod moments;
+mod prefetch;
 pub(crate) mod preprocess;
 mod rolling;
 pub(crate) mod sampling;
 mod smooth;
+mod square;
+mod stages;
 mod standardize;
 mod suppress;
 mod tile;
 mod upsample;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use half::f16;
-use rayon::prelude::*;
 
 use crate::capacity::Capacity;
 use crate::engine::StageTimings;
 use crate::logits::Logits;
-use crate::measured::{Whole, measured};
+use crate::measured::{Whole, spanned};
 use crate::statistics::Standardization;
 use crate::{Params, Size};
 use columns::Columns;
-use edges::{Cut, Edges};
+use cut::{Ahead, Cut, Needs};
+use edges::Edges;
+use moments::Moments;
 use sampling::Sample;
 use smooth::Taps;
 use suppress::Iterations;
 
-/// Lanes for each thread: several, so that a thread that was held up does not hold up the stage.
+/// Lanes for each thread where every stage runs all of them: several, so that a thread that was held up does not hold up the stage.
 const LANES_PER_THREAD: usize = 4;
 
-/// More lanes than this only where there are more threads: each keeps copies of its first and last rows.
+/// More lanes than this only where there are more threads: each keeps copies of rows.
 const ENOUGH_LANES: usize = 8;
 
 /// Scratch memory of one thread.
@@ -59,7 +66,7 @@ struct Scratch {
 /// The CPU's half of [`crate::Engine`]. Inputs are checked before they come here.
 pub(crate) struct CpuEngine {
     params: Params,
-    standardization: Option<Standardization>,
+    moments: Option<Box<Moments>>,
     iterations: Option<Iterations>,
     taps: Option<Taps>,
     arch: pulp::Arch,
@@ -115,7 +122,7 @@ impl CpuEngine {
             arch,
             timings: StageTimings::default(),
             params,
-            standardization,
+            moments: standardization.map(|standardization| Box::new(Moments::new(&standardization))),
             iterations,
             taps,
         }
@@ -155,97 +162,54 @@ impl CpuEngine {
             self.columns.place(size.width, source.width, self.params.align_corners);
         }
         let pixels = size.pixels();
-        let least = least_rows(self.iterations.as_ref(), self.taps.as_ref());
-        let cut = Cut::new(size.height, self.standardized.lanes(), least);
+        let Self { arch, scratch, rows, columns, params, moments, iterations, taps, .. } = self;
+        let needs = needs(iterations.as_ref(), taps.as_ref());
+        let cut = Cut::new(size.height, scratch.len(), self.standardized.lanes(), needs);
         let images = score.chunks_exact_mut(pixels).zip(prediction.chunks_exact_mut(pixels));
         for (n, ((score, prediction), non_finite)) in images.zip(non_finite).enumerate() {
-            let logits = logits.image(n)?;
-            *non_finite = measured!(frame, "standardize", self.timings.standardize, {
-                self.standardize(&logits, size, cut, upsampled, score, prediction)
-            });
-            measured!(frame, "suppress", self.timings.suppress, self.suppress(size, cut, score, prediction));
+            let task = standardize::Task {
+                logits: logits.image(n)?,
+                upsampling: upsampled.then(|| (&rows[..size.height], &*columns)),
+                score: params.score,
+                non_finite: params.non_finite,
+                moments: moments.as_deref(),
+            };
+            let (iterations, taps) = (iterations.as_ref(), taps.as_ref());
+            let work = Work { arch: *arch, task, iterations, taps, scratch, size, cut };
             let narrow = narrow.as_mut().map(|narrow| &mut narrow[n * pixels..][..pixels]);
-            measured!(frame, "smooth", self.timings.smooth, self.smooth(size, cut, score, narrow));
+            let map = Map { score, narrow, prediction };
+            let edges = (&mut self.standardized, &mut self.suppressed);
+            let (broken, timings) = spanned!(frame, "stages", {
+                match cut.ahead {
+                    Some(ahead) => work.go_ahead(ahead, map, edges),
+                    None => work.stage_by_stage(map, edges),
+                }
+            });
+            *non_finite = broken;
+            self.timings.standardize += timings.standardize;
+            self.timings.suppress += timings.suppress;
+            self.timings.smooth += timings.smooth;
         }
         Ok(())
     }
+}
 
-    fn standardize(
-        &mut self,
-        logits: &Logits<'_>,
-        size: Size,
-        cut: Cut,
-        upsampled: bool,
-        score: &mut [f32],
-        prediction: &mut [u8],
-    ) -> u64 {
-        let Self { arch, scratch, rows, columns, params, standardization, .. } = self;
-        let task = standardize::Task {
-            logits: *logits,
-            upsampling: upsampled.then(|| (&rows[..size.height], &*columns)),
-            score: params.score,
-            non_finite: params.non_finite,
-            standardization: standardization.as_ref(),
-        };
-        let (width, length) = (size.width, cut.rows * size.width);
-        let edges = if self.iterations.is_some() { &mut self.standardized } else { &mut self.suppressed };
-        let kept = edges.rows();
-        let non_finite = AtomicU64::new(0);
-        let outputs = score.par_chunks_mut(length).zip(prediction.par_chunks_mut(length));
-        outputs.zip(edges.lanes_mut()).enumerate().for_each(|(i, ((score, prediction), edges))| {
-            let (first, scratch) = (i * cut.rows, &mut own(scratch).standardize);
-            scratch.forget();
-            let rows = standardize::Rows { task: &task, scratch, first, width, score, prediction };
-            non_finite.fetch_add(arch.dispatch(rows), Ordering::Relaxed);
-            edges.keep(score, kept * width);
-        });
-        non_finite.into_inner()
-    }
+/// One image of the batch, and what its lanes have in common.
+struct Work<'a> {
+    arch: pulp::Arch,
+    task: standardize::Task<'a>,
+    iterations: Option<&'a Iterations>,
+    taps: Option<&'a Taps>,
+    scratch: &'a [Mutex<Scratch>],
+    size: Size,
+    cut: Cut,
+}
 
-    fn suppress(&mut self, size: Size, cut: Cut, score: &mut [f32], prediction: &[u8]) {
-        let Self { arch, scratch, iterations, standardized, suppressed, .. } = self;
-        let (Some(iterations), standardized) = (iterations, &*standardized) else { return };
-        let (width, kept) = (size.width, suppressed.rows());
-        let rows = score.par_chunks_mut(cut.rows * width);
-        rows.zip(suppressed.lanes_mut()).enumerate().for_each(|(i, (score, edges))| {
-            let Some(scratch) = &mut own(scratch).suppress else { return };
-            let (above, below) = standardized.beside(i, cut, width);
-            let first = i * cut.rows;
-            arch.dispatch(suppress::Lane {
-                iterations,
-                prediction,
-                width,
-                first,
-                above,
-                below,
-                scratch,
-                score: &mut *score,
-            });
-            edges.keep(score, kept * width);
-        });
-    }
-
-    /// Smooths what the stages before have left and turns it into the anomaly score: the negated official score.
-    fn smooth(&mut self, size: Size, cut: Cut, score: &mut [f32], narrow: Option<&mut [f16]>) {
-        let Self { arch, scratch, taps, suppressed, .. } = self;
-        let Size { height, width } = size;
-        let length = cut.rows * width;
-        let lane = |i: usize, score: &mut [f32], narrow: Option<&mut [f16]>| {
-            let (Some(taps), Some(scratch)) = (&*taps, &mut own(scratch).smooth) else {
-                return arch.dispatch(smooth::Negation { score, narrow });
-            };
-            let (above, below) = suppressed.beside(i, cut, width);
-            let first = i * cut.rows;
-            arch.dispatch(smooth::Lane { taps, width, height, first, above, below, scratch, score, narrow });
-        };
-        let rows = score.par_chunks_mut(length).enumerate();
-        match narrow {
-            None => rows.for_each(|(i, score)| lane(i, score, None)),
-            Some(narrow) => rows
-                .zip(narrow.par_chunks_mut(length))
-                .for_each(|((i, score), narrow)| lane(i, score, Some(narrow))),
-        }
-    }
+/// Where its results go.
+struct Map<'a> {
+    score: &'a mut [f32],
+    narrow: Option<&'a mut [f16]>,
+    prediction: &'a mut [u8],
 }
 
 /// The scratch memory of the thread at work. What a panicking thread has left in it harms nobody: every stage begins anew.
@@ -254,7 +218,9 @@ fn own(scratch: &[Mutex<Scratch>]) -> MutexGuard<'_, Scratch> {
     scratch[thread % scratch.len()].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Rows that a lane must have so that the lanes beside it find all that they need in its copies.
-fn least_rows(iterations: Option<&Iterations>, taps: Option<&Taps>) -> usize {
-    iterations.map_or(0, Iterations::halo).max(taps.map_or(0, Taps::reach))
+/// What the stages need of the rows beside those that they work on.
+fn needs(iterations: Option<&Iterations>, taps: Option<&Taps>) -> Needs {
+    let margin = iterations.map_or(0, Iterations::margin);
+    let ahead = Ahead { margin, reach: taps.map_or(0, Taps::reach) };
+    Needs { halo: iterations.map_or(0, Iterations::halo), ahead }
 }

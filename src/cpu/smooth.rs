@@ -8,8 +8,10 @@
 //! A lane is smoothed in place: the rows behind the one at work are kept as they were, and so were those of the lanes beside it
 //! ([`Edges`](super::edges::Edges)).
 
+use std::ops::Range;
+
 use half::f16;
-use pulp::NullaryFnOnce;
+use pulp::{NullaryFnOnce, Simd, WithSimd};
 
 use super::rolling::Rolling;
 
@@ -27,7 +29,8 @@ impl Taps {
     }
 }
 
-/// A lane's rows, smoothed and negated: the official score becomes the anomaly score.
+/// Rows, smoothed and negated: the official score becomes the anomaly score. What has been begun goes on where it ended, as far as
+/// `until` says; the scratch memory is the same all the way.
 pub(super) struct Lane<'a> {
     pub taps: &'a Taps,
     pub width: usize,
@@ -37,6 +40,8 @@ pub(super) struct Lane<'a> {
     /// The rows above and below it as they were before the stage, as many as the reach; none beyond the image.
     pub above: &'a [f32],
     pub below: &'a [f32],
+    /// Image rows that are smoothed now: those before have been, and what is below them within the reach is ready.
+    pub rows: Range<usize>,
     pub scratch: &'a mut Scratch,
     /// Where the result goes, unless `narrow` is given.
     pub score: &'a mut [f32],
@@ -63,28 +68,28 @@ impl Scratch {
     }
 }
 
-impl NullaryFnOnce for Lane<'_> {
+impl WithSimd for Lane<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(mut self) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         let width = self.width;
-        for i in 0..self.score.len() / width {
-            self.blur_columns(i);
+        for y in self.rows.clone() {
+            self.blur_columns(simd, y);
             let Self { taps, scratch, score, narrow, first, .. } = &mut self;
             let Scratch { behind, padded, smoothed } = &mut **scratch;
-            let smoothed = &mut smoothed[..width];
-            blur_row(taps, &mut padded[..width + 2 * taps.reach()], smoothed);
-            let own = &mut score[i * width..][..width];
+            let (padded, at) = (&mut padded[..width + 2 * taps.reach()], (y - *first) * width);
             match narrow {
                 Some(narrow) => {
-                    let out = &mut narrow[i * width..][..width];
+                    let (out, smoothed) = (&mut narrow[at..][..width], &mut smoothed[..width]);
+                    blur_row(simd, taps, padded, smoothed);
                     // The conversion without intrinsics rounds the same on every processor.
-                    out.iter_mut().zip(smoothed).for_each(|(out, v)| *out = f16::from_f32_const(-*v));
+                    out.iter_mut().zip(smoothed).for_each(|(out, v)| *out = f16::from_f32_const(*v));
                 }
                 None => {
-                    behind.row_mut(*first + i, width).copy_from_slice(own);
-                    own.iter_mut().zip(smoothed).for_each(|(out, v)| *out = -*v);
+                    let own = &mut score[at..][..width];
+                    behind.row_mut(y, width).copy_from_slice(own);
+                    blur_row(simd, taps, padded, own);
                 }
             }
         }
@@ -92,17 +97,16 @@ impl NullaryFnOnce for Lane<'_> {
 }
 
 impl Lane<'_> {
-    /// Vertical pass for the lane's row `i`, into the middle of `padded`.
+    /// Vertical pass for row `y`, into the middle of `padded`.
     #[inline(always)]
-    fn blur_columns(&mut self, i: usize) {
-        let Self { taps, width, height, first, above, below, scratch, score, narrow } = self;
-        let (width, first, reach) = (*width, *first, taps.reach());
+    fn blur_columns<S: Simd>(&mut self, simd: S, y: usize) {
+        let Self { taps, width, height, first, above, below, scratch, score, narrow, .. } = self;
+        let (width, first, reach, height) = (*width, *first, taps.reach(), *height);
         let Scratch { behind, padded, .. } = &mut **scratch;
-        let (y, end) = (first + i, first + score.len() / width);
-        let centre = &mut padded[reach..reach + width];
-        for (tap, &weight) in taps.weights.iter().enumerate() {
-            let near = (y + tap * taps.dilation).saturating_sub(reach).min(*height - 1);
-            let row = if near < first {
+        let end = first + score.len() / width;
+        let row = |tap: usize| {
+            let near = (y + tap * taps.dilation).saturating_sub(reach).min(height - 1);
+            if near < first {
                 &above[above.len() - (first - near) * width..][..width]
             } else if near < y && narrow.is_none() {
                 behind.row(near, width)
@@ -110,22 +114,20 @@ impl Lane<'_> {
                 &score[(near - first) * width..][..width]
             } else {
                 &below[(near - end) * width..][..width]
-            };
-            accumulate(row, weight, tap == 0, centre);
-        }
+            }
+        };
+        weighted_sum(simd, &taps.weights, row, false, &mut padded[reach..reach + width]);
     }
 }
 
-/// Horizontal pass over the row in the middle of `padded`.
+/// Horizontal pass over the row in the middle of `padded`, and the negation.
 #[inline(always)]
-fn blur_row(taps: &Taps, padded: &mut [f32], out: &mut [f32]) {
+fn blur_row<S: Simd>(simd: S, taps: &Taps, padded: &mut [f32], out: &mut [f32]) {
     let (reach, width) = (taps.reach(), out.len());
     let (left, right) = (padded[reach], padded[reach + width - 1]);
     padded[..reach].fill(left);
     padded[reach + width..].fill(right);
-    for (tap, &weight) in taps.weights.iter().enumerate() {
-        accumulate(&padded[tap * taps.dilation..][..width], weight, tap == 0, out);
-    }
+    weighted_sum(simd, &taps.weights, |tap| &padded[tap * taps.dilation..][..width], true, out);
 }
 
 /// A lane's scores, negated: what is left of the stage where smoothing is off.
@@ -149,12 +151,72 @@ impl NullaryFnOnce for Negation<'_> {
     }
 }
 
-/// `out = weight * values` for the first tap, `out += weight * values` for the others.
+/// The sum of the taps' values, each times its weight, in the order of the taps; negated where asked. Seven taps pass at once, so that
+/// the usual kernel's sums never leave the registers.
 #[inline(always)]
-fn accumulate(values: &[f32], weight: f32, first: bool, out: &mut [f32]) {
-    if first {
-        out.iter_mut().zip(values).for_each(|(out, value)| *out = weight * value);
-    } else {
-        out.iter_mut().zip(values).for_each(|(out, value)| *out += weight * value);
+fn weighted_sum<'a, S: Simd>(
+    simd: S,
+    weights: &[f32],
+    values: impl Fn(usize) -> &'a [f32],
+    negates: bool,
+    out: &mut [f32],
+) {
+    let mut next = 0;
+    while next < weights.len() {
+        let together = (weights.len() - next).min(7);
+        let pass = Pass { next, negates: negates && next + together == weights.len() };
+        match together {
+            7 => pass.add::<S, 7>(simd, weights, &values, out),
+            6 => pass.add::<S, 6>(simd, weights, &values, out),
+            5 => pass.add::<S, 5>(simd, weights, &values, out),
+            4 => pass.add::<S, 4>(simd, weights, &values, out),
+            3 => pass.add::<S, 3>(simd, weights, &values, out),
+            2 => pass.add::<S, 2>(simd, weights, &values, out),
+            _ => pass.add::<S, 1>(simd, weights, &values, out),
+        }
+        next += together;
+    }
+}
+
+/// Some of the taps.
+#[derive(Clone, Copy)]
+struct Pass {
+    /// The first of them: that of all begins the sums.
+    next: usize,
+    negates: bool,
+}
+
+impl Pass {
+    #[inline(always)]
+    fn add<'a, S: Simd, const N: usize>(
+        self,
+        simd: S,
+        weights: &[f32],
+        values: impl Fn(usize) -> &'a [f32],
+        out: &mut [f32],
+    ) {
+        let length = out.len();
+        let weights: [f32; N] = std::array::from_fn(|i| weights[self.next + i]);
+        let values: [&[f32]; N] = std::array::from_fn(|i| &values(self.next + i)[..length]);
+        let (outs, out_tail) = S::as_mut_simd_f32s(out);
+        let (vectors, tail) = (outs.len(), length - out_tail.len());
+        let splats: [S::f32s; N] = std::array::from_fn(|i| simd.splat_f32s(weights[i]));
+        let runs: [&[S::f32s]; N] = std::array::from_fn(|i| &S::as_simd_f32s(values[i]).0[..vectors]);
+        for i in 0..vectors {
+            let first = simd.mul_f32s(splats[0], runs[0][i]);
+            let mut sum = if self.next == 0 { first } else { simd.add_f32s(outs[i], first) };
+            for tap in 1..N {
+                sum = simd.add_f32s(sum, simd.mul_f32s(splats[tap], runs[tap][i]));
+            }
+            outs[i] = if self.negates { simd.neg_f32s(sum) } else { sum };
+        }
+        for (i, out) in out_tail.iter_mut().enumerate() {
+            let first = weights[0] * values[0][tail + i];
+            let mut sum = if self.next == 0 { first } else { *out + first };
+            for tap in 1..N {
+                sum += weights[tap] * values[tap][tail + i];
+            }
+            *out = if self.negates { -sum } else { sum };
+        }
     }
 }

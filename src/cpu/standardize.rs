@@ -9,11 +9,11 @@ use pulp::{Simd, WithSimd};
 
 use super::columns::Columns;
 use super::element::Element;
-use super::maxima::{Maxima, RUN};
+use super::maxima::{Maxima, run_of};
+use super::moments::Moments;
 use super::sampling::Sample;
 use super::{tile, upsample};
 use crate::logits::{Logits, LogitsData};
-use crate::statistics::Standardization;
 use crate::{NonFinite, Score};
 
 /// Scratch memory of one thread.
@@ -47,7 +47,7 @@ pub(super) struct Task<'a> {
     pub upsampling: Option<(&'a [Sample], &'a Columns)>,
     pub score: Score,
     pub non_finite: NonFinite,
-    pub standardization: Option<&'a Standardization>,
+    pub moments: Option<&'a Moments>,
 }
 
 impl Task<'_> {
@@ -108,7 +108,7 @@ fn row<S: Simd>(
     if task.is_read_in_place() {
         return in_place(simd, task, scratch, y, score, prediction);
     }
-    tile::tiles(task, &mut scratch.tile, y, 0, score, prediction)
+    tile::tiles(simd, task, &mut scratch.tile, y, 0, score, prediction)
 }
 
 /// Scores a row, or several that lie one behind the other, from logits that are read where they lie.
@@ -141,14 +141,14 @@ fn runs<T: Element, S: Simd>(
 ) -> u64 {
     let [_, class_stride, row_stride, _] = task.logits.strides();
     let classes = task.logits.shape().classes;
-    let mut non_finite = 0;
-    for (i, (score, prediction)) in score.chunks_mut(RUN).zip(prediction.chunks_mut(RUN)).enumerate() {
-        let (start, length) = (y * row_stride + i * RUN, score.len());
+    let (mut non_finite, run) = (0, run_of::<T>());
+    for (i, (score, prediction)) in score.chunks_mut(run).zip(prediction.chunks_mut(run)).enumerate() {
+        let (start, length) = (y * row_stride + i * run, score.len());
         let plane = |class: usize| &data[class * class_stride + start..][..length];
         if T::maxima(simd, &mut scratch.maxima, classes, plane, score, prediction) {
             standardize_winners(task, score, prediction);
         } else {
-            non_finite += tile::tiles(task, &mut scratch.tile, y, i * RUN, score, prediction);
+            non_finite += tile::tiles(simd, task, &mut scratch.tile, y, i * run, score, prediction);
         }
     }
     non_finite
@@ -157,35 +157,7 @@ fn runs<T: Element, S: Simd>(
 /// Turns max logits into scores of the winner.
 #[inline(always)]
 pub(super) fn standardize_winners(task: &Task<'_>, score: &mut [f32], prediction: &[u8]) {
-    /// Pixels that mostly have one class.
-    const NEIGHBOURS: usize = 32;
-    let (Score::Sml, Some(moments)) = (task.score, task.standardization) else { return };
-    let of = |class: u8| (moments.mean[usize::from(class)], moments.standard_deviation[usize::from(class)]);
-    for (score, prediction) in score.chunks_mut(NEIGHBOURS).zip(prediction.chunks(NEIGHBOURS)) {
-        let differs = prediction.iter().fold(0, |differs, class| differs | (class ^ prediction[0]));
-        if differs == 0 {
-            let (mean, deviation) = of(prediction[0]);
-            score.iter_mut().for_each(|score| *score = (*score - mean) / deviation);
-            continue;
-        }
-        // Few classes meet here: each one's moments are laid out for its pixels, and all pixels are divided at once.
-        let (mut means, mut deviations) = ([0.0; NEIGHBOURS], [1.0; NEIGHBOURS]);
-        let mut next = 0;
-        let mut laid_out = [false; NEIGHBOURS];
-        while next < prediction.len() {
-            let class = prediction[next];
-            let (mean, deviation) = of(class);
-            let lanes = means.iter_mut().zip(&mut deviations).zip(&mut laid_out).zip(prediction);
-            for (((out_mean, out_deviation), laid_out), &of) in lanes {
-                let own = of == class;
-                *out_mean = if own { mean } else { *out_mean };
-                *out_deviation = if own { deviation } else { *out_deviation };
-                *laid_out |= own;
-            }
-            next = laid_out.iter().position(|done| !done).unwrap_or(NEIGHBOURS);
-        }
-        for ((score, mean), deviation) in score.iter_mut().zip(means).zip(deviations) {
-            *score = (*score - mean) / deviation;
-        }
+    if let (Score::Sml, Some(moments)) = (task.score, task.moments) {
+        moments.standardize(score, prediction);
     }
 }

@@ -16,7 +16,7 @@
 
 use pulp::NullaryFnOnce;
 
-use super::masks::{CHUNK, Masks, Progress};
+use super::masks::{CHUNK, Masks, Prediction, Progress};
 use super::rolling::Rolling;
 use crate::{BorderLabels, Suppression};
 
@@ -44,32 +44,61 @@ impl Iterations {
     pub(super) fn halo(&self) -> usize {
         self.radii.len()
     }
+
+    /// Rows of the prediction beside a lane that its masks, and those of its halo, depend on.
+    pub(super) fn margin(&self) -> usize {
+        self.halo() + usize::from(self.reach) + 1
+    }
+
+    /// How far the first iteration stays behind the last row that is there: the masks of the row after its own look as far ahead, and the
+    /// rows below the lane are there before it reaches them.
+    fn lag(&self) -> usize {
+        (usize::from(self.reach) + 3).max(self.halo() + 1)
+    }
 }
 
-/// Scratch memory of one lane.
+/// Scratch memory of one lane, and how far it is.
 pub(super) struct Scratch {
-    boundary: Rolling<u8>,
-    distance: Rolling<u8>,
+    boundary: Progress,
+    distance: Progress,
     nearest: Rolling<u8>,
     spread: Vec<u8>,
     above: Vec<f32>,
     below: Vec<f32>,
     /// One an iteration.
     iterations: Vec<Iteration>,
+    /// The row that the first iteration is at.
+    next: usize,
+    /// The rows below have been copied.
+    has_below: bool,
 }
 
 impl Scratch {
     pub(super) fn new(iterations: &Iterations, width: usize) -> Self {
         let halo = iterations.halo();
         Self {
-            boundary: Rolling::new(2 * usize::from(iterations.reach) + 1, width),
-            distance: Rolling::new(halo + 3, width),
+            boundary: Progress::new(2 * usize::from(iterations.reach) + 1, width),
+            distance: Progress::new(halo + 3, width),
             nearest: Rolling::new(halo + 3, width.div_ceil(CHUNK)),
             spread: vec![0; width],
             above: vec![0.0; halo * width],
             below: vec![0.0; halo * width],
             iterations: iterations.radii.iter().map(|&radius| Iteration::new(radius, width)).collect(),
+            next: 0,
+            has_below: false,
         }
+    }
+}
+
+impl Scratch {
+    /// Begins a lane that works on rows from `start` on.
+    #[inline(always)]
+    fn begin(&mut self, iterations: &Iterations, start: usize, above: &[f32]) {
+        self.boundary.begin(start.saturating_sub(usize::from(iterations.reach)));
+        self.distance.begin(start);
+        self.iterations.iter_mut().for_each(|iteration| iteration.weighed = start);
+        self.above[..above.len()].copy_from_slice(above);
+        (self.next, self.has_below) = (start, false);
     }
 }
 
@@ -91,59 +120,54 @@ impl Iteration {
     }
 }
 
-/// A lane's rows, to be suppressed in place.
+/// Rows that are suppressed in place. What has been begun goes on where it ended; the scratch memory is the same all the way.
 pub(super) struct Lane<'a> {
     pub iterations: &'a Iterations,
-    /// Of the whole image.
-    pub prediction: &'a [u8],
-    pub width: usize,
+    /// Of the whole image, or as far as [`Iterations::margin`] above and below the lane.
+    pub prediction: Prediction<'a>,
     /// Image row of the lane's first.
     pub first: usize,
     /// The rows above and below it as they were before the stage, one an iteration; none beyond the image.
     pub above: &'a [f32],
     pub below: &'a [f32],
+    /// The lane begins now.
+    pub begins: bool,
+    /// The image row before which scores and predictions are there; `None` when all of them are.
+    pub ready: Option<usize>,
     pub scratch: &'a mut Scratch,
     pub score: &'a mut [f32],
 }
 
 impl NullaryFnOnce for Lane<'_> {
-    type Output = ();
+    /// The image row before which the lane's rows are done.
+    type Output = usize;
 
     #[inline(always)]
-    fn call(self) {
-        let Self { iterations, prediction, width, first, above, below, scratch, score } = self;
-        let (height, end) = (prediction.len() / width, first + score.len() / width);
-        let Scratch {
-            boundary,
-            distance,
-            nearest,
-            spread,
-            above: above_copy,
-            below: below_copy,
-            iterations: states,
-        } = scratch;
-        let (above_copy, below_copy) = (&mut above_copy[..above.len()], &mut below_copy[..below.len()]);
-        above_copy.copy_from_slice(above);
-        below_copy.copy_from_slice(below);
-        let start = first - above.len() / width;
-        let stop = end + below.len() / width;
-        let mut rows = Rows { above: above_copy, own: score, below: below_copy, start, first, end, width };
-        let mut masks = Masks {
-            prediction,
-            width,
-            height,
-            border: iterations.border,
-            reach: iterations.reach,
-            boundary: Progress::new(boundary, start.saturating_sub(usize::from(iterations.reach))),
-            distance: Progress::new(distance, start),
-            nearest,
-            spread,
-        };
-        for state in states.iter_mut() {
-            state.weighed = start;
+    fn call(self) -> usize {
+        let Self { iterations, prediction, first, above, below, begins, ready, scratch, score } = self;
+        let (width, height) = (prediction.width, prediction.height);
+        let end = first + score.len() / width;
+        let (start, stop) = (first - above.len() / width, end + below.len() / width);
+        if begins {
+            scratch.begin(iterations, start, above);
         }
+        let Scratch { boundary, distance, nearest, spread, above: above_copy, below: below_copy, .. } =
+            scratch;
+        let Scratch { iterations: states, next, has_below, .. } = scratch;
         let count = states.len();
-        for newest in start..stop + count - 1 {
+        let limit = match ready {
+            Some(ready) => ready.saturating_sub(iterations.lag()).max(*next),
+            None => stop + count - 1,
+        };
+        let (above, below_copy) = (&mut above_copy[..above.len()], &mut below_copy[..below.len()]);
+        if limit >= end && !*has_below {
+            below_copy.copy_from_slice(below);
+            *has_below = true;
+        }
+        let mut rows = Rows { above, own: score, below: below_copy, start, first, end, width };
+        let (border, reach) = (iterations.border, iterations.reach);
+        let mut masks = Masks { prediction, border, reach, boundary, distance, nearest, spread };
+        for newest in *next..limit {
             masks.advance((newest + 2).min(stop));
             for (i, state) in states.iter_mut().enumerate() {
                 // Rows beyond the lane that the iterations still to come will read.
@@ -155,6 +179,8 @@ impl NullaryFnOnce for Lane<'_> {
                 state.average(y, height, &masks, &mut rows);
             }
         }
+        *next = limit;
+        (limit + 1).saturating_sub(count).clamp(first, end)
     }
 }
 
@@ -197,7 +223,7 @@ impl Iteration {
     #[inline(always)]
     fn average(&mut self, y: usize, height: usize, masks: &Masks<'_>, rows: &mut Rows<'_>) {
         let Self { radius, products, counts, weighed } = self;
-        let (mask, nearest, width) = (masks.row(y), masks.nearest(y), masks.width);
+        let (mask, nearest, width) = (masks.row(y), masks.nearest(y), masks.prediction.width);
         if nearest.iter().all(|distance| distance > radius) {
             return;
         }

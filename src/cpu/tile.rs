@@ -7,10 +7,16 @@
 //! Upsampling interpolates vertically first: once a row for each source column, into scratch memory of
 //! classes x (source width); the horizontal step then takes two neighbours of it an output pixel.
 
+use std::ops::Range;
+
+use pulp::Simd;
+
 use super::element::Element;
 use super::exponential::exp;
+use super::maxima;
 use super::sampling::Sample;
-use super::standardize::Task;
+use super::square;
+use super::standardize::{Task, standardize_winners};
 use crate::logits::LogitsData;
 use crate::{NonFinite, Score};
 
@@ -64,7 +70,8 @@ impl Scratch {
 
 /// Scores the pixels of row `y` from column `start` on, in tiles.
 #[inline(always)]
-pub(super) fn tiles(
+pub(super) fn tiles<S: Simd>(
+    simd: S,
     task: &Task<'_>,
     scratch: &mut Scratch,
     y: usize,
@@ -81,7 +88,7 @@ pub(super) fn tiles(
             (None, LogitsData::F16(data)) => gather(data, task, y, x, width, scratch),
             (None, LogitsData::BF16(data)) => gather(data, task, y, x, width, scratch),
         }
-        non_finite += tile(task, scratch, score, prediction);
+        non_finite += tile(simd, task, scratch, score, prediction);
     }
     non_finite
 }
@@ -138,12 +145,7 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
                 Some(pixels) => (pixels, stride),
                 None => (widen(pixels, stride, classes, widened), classes),
             };
-            for class in 0..classes {
-                let run = &mut tile[class * TILE + from..][..count];
-                for (i, out) in run.iter_mut().enumerate() {
-                    *out = pixels[i * pitch + class];
-                }
-            }
+            transpose(pixels, pitch, classes, from..from + count, tile);
         }
         return;
     }
@@ -159,6 +161,49 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
             }
         }
     }
+}
+
+/// Puts the classes of pixels that lie `pitch` apart into the runs of the tile, from column `columns.start` on: four classes of four
+/// pixels at once, in vectors.
+#[inline(always)]
+fn transpose(pixels: &[f32], pitch: usize, classes: usize, columns: Range<usize>, tile: &mut [f32]) {
+    let (count, from) = (columns.len(), columns.start);
+    let mut done = 0;
+    if classes >= 4 {
+        while done + 4 <= count {
+            for class in (0..classes).step_by(4) {
+                // The last four overlap those before: doing classes twice changes nothing.
+                let class = class.min(classes - 4);
+                // Spelled out: a closure in `from_fn` would be compiled for the least of the instruction sets and called.
+                let at = done * pitch + class;
+                let rows = [
+                    four(pixels, at),
+                    four(pixels, at + pitch),
+                    four(pixels, at + 2 * pitch),
+                    four(pixels, at + 3 * pitch),
+                ];
+                let [a, b, c, d] = square::transposed(rows);
+                let out = class * TILE + from + done;
+                tile[out..out + 4].copy_from_slice(&a);
+                tile[out + TILE..out + TILE + 4].copy_from_slice(&b);
+                tile[out + 2 * TILE..out + 2 * TILE + 4].copy_from_slice(&c);
+                tile[out + 3 * TILE..out + 3 * TILE + 4].copy_from_slice(&d);
+            }
+            done += 4;
+        }
+    }
+    for class in 0..classes {
+        let run = &mut tile[class * TILE + from..][..count];
+        for (i, out) in run.iter_mut().enumerate().skip(done) {
+            *out = pixels[i * pitch + class];
+        }
+    }
+}
+
+#[inline(always)]
+fn four(pixels: &[f32], at: usize) -> [f32; 4] {
+    let pixels = &pixels[at..at + 4];
+    [pixels[0], pixels[1], pixels[2], pixels[3]]
 }
 
 /// Pixels that lie `stride` apart as float32, one after the other.
@@ -178,45 +223,50 @@ fn widen<'a, T: Element>(pixels: &[T], stride: usize, classes: usize, widened: &
 
 /// Prediction and score of the pixels whose logits lie in the tile.
 #[inline(always)]
-fn tile(task: &Task<'_>, scratch: &mut Scratch, score: &mut [f32], prediction: &mut [u8]) -> u64 {
+fn tile<S: Simd>(
+    simd: S,
+    task: &Task<'_>,
+    scratch: &mut Scratch,
+    score: &mut [f32],
+    prediction: &mut [u8],
+) -> u64 {
     let (width, classes) = (score.len(), task.logits.shape().classes);
-    maximize(scratch, classes, width);
+    let Scratch { tile, maximum, class, .. } = scratch;
+    let run = |class: usize| &tile[class * TILE..][..width];
+    let is_finite = maxima::of_floats(simd, &mut class[..width], classes, run, &mut maximum[..width]);
+    if !is_finite {
+        maximize(scratch, classes, width);
+    }
     for (out, class) in prediction.iter_mut().zip(&scratch.class) {
         *out = *class as u8;
     }
     match task.score {
         Score::MaxLogit => score.copy_from_slice(&scratch.maximum[..width]),
         Score::Sml => {
-            // The engine's constructor made sure that there are statistics for every class.
-            if let Some(standardization) = task.standardization {
-                for ((out, maximum), &class) in score.iter_mut().zip(&scratch.maximum).zip(&scratch.class) {
-                    let class = class as usize;
-                    *out =
-                        (maximum - standardization.mean[class]) / standardization.standard_deviation[class];
-                }
-            }
+            score.copy_from_slice(&scratch.maximum[..width]);
+            standardize_winners(task, score, prediction);
         }
         Score::Msp => {
-            sum_exponentials(scratch, classes, width, 1.0);
+            sum_exponentials::<false>(scratch, classes, width, None);
             score.iter_mut().zip(&scratch.sum).for_each(|(out, sum)| *out = 1.0 / sum);
         }
         Score::Entropy => {
-            sum_exponentials(scratch, classes, width, 1.0);
+            sum_exponentials::<true>(scratch, classes, width, None);
             negative_entropy(scratch, classes, score);
         }
         Score::Energy(temperature) => {
             let temperature = temperature.get();
-            sum_exponentials(scratch, classes, width, temperature);
+            sum_exponentials::<false>(scratch, classes, width, (temperature != 1.0).then_some(temperature));
             for ((out, maximum), sum) in score.iter_mut().zip(&scratch.maximum).zip(&scratch.sum) {
                 *out = maximum + temperature * sum.ln();
             }
         }
     }
-    count_non_finite(task.non_finite, scratch, classes, score, prediction)
+    if is_finite { 0 } else { count_non_finite(task.non_finite, scratch, classes, score, prediction) }
 }
 
 /// Max logit, predicted class and largest magnitude of each pixel. The first class wins ties, and the first NaN wins
-/// over all numbers, as in PyTorch.
+/// over all numbers, as in PyTorch. Slower than [`maxima`], which knows no NaN.
 #[inline(always)]
 fn maximize(scratch: &mut Scratch, classes: usize, width: usize) {
     let Scratch { tile, maximum, class, magnitude, .. } = scratch;
@@ -239,9 +289,15 @@ fn maximize(scratch: &mut Scratch, classes: usize, width: usize) {
     }
 }
 
-/// `sum_c exp((L_c - max) / temperature)` and the same sum weighted by `(L_c - max) / temperature`.
+/// `sum_c exp((L_c - max) / temperature)` and, where it is `WEIGHTED`, the same sum weighted by `(L_c - max) / temperature`. Without a
+/// temperature nothing is divided.
 #[inline(always)]
-fn sum_exponentials(scratch: &mut Scratch, classes: usize, width: usize, temperature: f32) {
+fn sum_exponentials<const WEIGHTED: bool>(
+    scratch: &mut Scratch,
+    classes: usize,
+    width: usize,
+    temperature: Option<f32>,
+) {
     let Scratch { tile, maximum, sum, weighted_sum, .. } = scratch;
     let maximum = &maximum[..width];
     let (sum, weighted_sum) = (&mut sum[..width], &mut weighted_sum[..width]);
@@ -249,10 +305,37 @@ fn sum_exponentials(scratch: &mut Scratch, classes: usize, width: usize, tempera
     weighted_sum.fill(0.0);
     for run in tile.chunks_exact(TILE).take(classes) {
         let run = &run[..width];
-        for i in 0..width {
-            let distance = (run[i] - maximum[i]) / temperature;
-            let exponential = exp(distance);
-            sum[i] += exponential;
+        match temperature {
+            None => add_exponentials::<WEIGHTED>(run, maximum, |distance| distance, sum, weighted_sum),
+            Some(temperature) => {
+                add_exponentials::<WEIGHTED>(
+                    run,
+                    maximum,
+                    |distance| distance / temperature,
+                    sum,
+                    weighted_sum,
+                );
+            }
+        }
+    }
+}
+
+/// Adds one class to the sums.
+#[inline(always)]
+fn add_exponentials<const WEIGHTED: bool>(
+    run: &[f32],
+    maximum: &[f32],
+    scaled: impl Fn(f32) -> f32,
+    sum: &mut [f32],
+    weighted_sum: &mut [f32],
+) {
+    let width = run.len();
+    let (maximum, sum, weighted_sum) = (&maximum[..width], &mut sum[..width], &mut weighted_sum[..width]);
+    for i in 0..width {
+        let distance = scaled(run[i] - maximum[i]);
+        let exponential = exp(distance);
+        sum[i] += exponential;
+        if WEIGHTED {
             // A vanished class adds nothing, however far away it is.
             weighted_sum[i] += if exponential == 0.0 { 0.0 } else { exponential * distance };
         }

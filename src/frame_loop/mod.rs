@@ -11,8 +11,8 @@
 //! * **Accounted for.** Every frame that was submitted is delivered or dropped, and counted ([`LoopSummary`]).
 //! * **Measured.** Every result says what its parts took ([`FrameTelemetry`]), HDR histograms keep all of it, and frames that
 //!   miss their deadline are marked and counted. With a `tracing` subscriber, each frame is a span `submit`, a span `frame` and, where
-//!   there is a second thread, a span `after` on the threads that do it, with its `id`. On the CPU each part is a span within these; on a
-//!   GPU, which works by itself, `frame` is the giving and a span `wait` the waiting. The event `frame is ready` has a field a part:
+//!   there is a second thread, a span `after` on the threads that do it, with its `id`. On the CPU each part is a span within these
+//!   (the engine's stages, which run together, are one); on a GPU, which works by itself, `frame` is the giving and a span `wait` the waiting. The event `frame is ready` has a field a part:
 //!   `queue_us`, `upload_us` and so on, on a GPU by its own clock.
 //! * **Ends whole.** An error or a panic in network, engine or device ends the loop: results that are ready can still be received, the
 //!   threads end, and [`Receiver::finish`] returns the error. A new loop can be built at once, unless the error says

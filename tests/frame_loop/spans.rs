@@ -111,7 +111,7 @@ impl Subscriber for Notes {
     }
 }
 
-/// A frame through a bare engine, whose stages are spans within the frame's, on whatever thread.
+/// A frame through a bare engine, whose stages are a span within the frame's, on whatever thread.
 fn engine_stages(id: u64) {
     let statistics = ClassStatistics::from_json(r#"{"mean": [5.0, 6.0], "variance": [1.0, 4.0]}"#).unwrap();
     let (shape, size) = (LogitsShape::new(1, 2, 12, 16).unwrap(), Size::new(24, 32));
@@ -125,9 +125,7 @@ fn engine_stages(id: u64) {
     let logits = Logits::packed(&logits[..], shape, Layout::Nchw).unwrap();
     frame_loop.submit(logits, FrameStamp { id, ..FrameStamp::default() }).unwrap();
     frame_loop.receive().unwrap();
-    assert_seen(id, "frame:standardize", None);
-    assert_seen(id, "frame:suppress", None);
-    assert_seen(id, "frame:smooth", None);
+    assert_seen(id, "frame:stages", None);
     assert_seen(id, "after:temporal_smoothing", Some("sml after"));
 }
 
@@ -148,7 +146,7 @@ fn network_parts(id: u64) {
     frame_loop.receive().unwrap();
     assert_seen(id, "frame:preprocess", Some("sml frames"));
     assert_seen(id, "frame:backbone", Some("sml frames"));
-    assert_seen(id, "frame:standardize", None);
+    assert_seen(id, "frame:stages", None);
 }
 
 /// That just once, on the thread of that name where one is named.

@@ -1,0 +1,20 @@
+//! Memory asked for before it is needed.
+//!
+//! A processor follows a few streams of memory by itself, but loses them at every page of 4 KiB, and a run of logits is as many
+//! streams as classes pass at once. So the loops over runs ask for what they will read a little later.
+
+/// Bytes between what is read and what is asked for. benches/NOTES.md has what other distances take.
+const AHEAD: usize = 1536;
+
+/// Asks for what lies [`AHEAD`] of the element `at` of a run, in the run or beyond its end. It is a hint: any address will do.
+#[inline(always)]
+pub(super) fn ahead<T>(run: &[T], at: usize) {
+    let address = run.as_ptr().wrapping_add(at + AHEAD / size_of::<T>());
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if let Some(sse) = pulp::core_arch::x86::Sse::try_new() {
+        const INTO_ALL_CACHES: i32 = std::arch::x86_64::_MM_HINT_T0;
+        sse._mm_prefetch::<INTO_ALL_CACHES>(address.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}
