@@ -18,7 +18,7 @@ struct Asked {
 }
 
 /// Exit code of a program that SIGINT ends: 128 and the signal's number.
-const INTERRUPTED: i32 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 impl Interrupt {
     /// From now on, Ctrl-C and SIGTERM (and SIGHUP) are looked for here instead of ending the program.
@@ -30,7 +30,7 @@ impl Interrupt {
         let asked = ASKED.get_or_init(Asked::default);
         let handler = move || {
             if asked.once.swap(true, Ordering::SeqCst) {
-                std::process::exit(INTERRUPTED);
+                std::process::exit(INTERRUPTED.into());
             }
             drop(asked.told.lock().unwrap_or_else(PoisonError::into_inner));
             asked.change.notify_all();
@@ -51,6 +51,14 @@ impl Interrupt {
     /// Whether the program has been asked to end.
     pub(super) fn requested(self) -> bool {
         self.0.once.load(Ordering::SeqCst)
+    }
+
+    /// Ends work that has been asked to end: an error with what is `kept` of it, and how to go on.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when the program has been asked to end.
+    pub(super) fn check(self, kept: impl FnOnce() -> String) -> Result<()> {
+        if self.requested() { Err(Error::Interrupted { kept: kept() }) } else { Ok(()) }
     }
 
     /// Waits until the program is asked to end, `most` at the longest. Tells whether it was.

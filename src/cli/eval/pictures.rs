@@ -1,5 +1,6 @@
 //! The result as pictures: curves, distributions by class, the paper's figure, overlays, and the report that holds them all.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use image::{DynamicImage, RgbImage};
@@ -158,8 +159,10 @@ fn scene(evaluation: &Evaluation, image: &KeptImage, results: &mut Together<'_>)
         let mask = DynamicImage::ImageLuma8(render::mask::labelled(labels.view())?).into_rgb8();
         pictures.push(ReportPicture::drawing("labels: unexpected white, ignored grey", &mask)?);
     }
+    let mut classes = Vec::new();
     if let Some(prediction) = &image.prediction {
+        classes = prediction.iter().copied().collect::<BTreeSet<u8>>().into_iter().collect();
         pictures.push(ReportPicture::drawing("predicted classes", &render::colorize(prediction.view())?)?);
     }
-    Ok(ReportScene { name: image.name.clone(), note: String::new(), pictures })
+    Ok(ReportScene { name: image.name.clone(), note: String::new(), pictures, classes })
 }
