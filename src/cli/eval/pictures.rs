@@ -7,7 +7,7 @@ use image::{DynamicImage, RgbImage};
 use ndarray::ArrayView2;
 
 use crate::cli::together::Together;
-use crate::evaluation::{Evaluation, KeptImage, Measured, ScoreResult};
+use crate::evaluation::{Evaluation, KeptImage, Measured, ScoreResult, telling_names};
 use crate::files::{write_rgb_png, write_whole};
 use crate::render::color_bar::BarColors;
 use crate::render::{
@@ -110,7 +110,7 @@ fn paper_figure(evaluation: &Evaluation, kept: &[KeptImage]) -> Result<Option<Rg
     let Some(first) = kept.iter().find(|image| !image.maps.is_empty()) else { return Ok(None) };
     let rows: Vec<usize> = first.maps.iter().map(|(row, _)| *row).collect();
     let names: Vec<&str> = rows.iter().map(|&row| evaluation.scores[row].name.as_str()).collect();
-    let mut figure = PaperFigure::new(&names, PANEL_WIDTH);
+    let mut figure = PaperFigure::new(&telling_names(&names), PANEL_WIDTH);
     for image in kept {
         let maps: Option<Vec<(ArrayView2<'_, f32>, f32)>> = image
             .maps
