@@ -160,12 +160,19 @@ pub enum Error {
     },
 
     /// A metric is not defined on the given pixels.
-    #[error("{metric} is not defined: {problem}")]
+    #[error("no {metric}: {problem}")]
     UndefinedMetric {
         /// Name of the metric.
         metric: &'static str,
         /// Why.
         problem: String,
+    },
+
+    /// Someone asked the program to end, by Ctrl-C or SIGTERM.
+    #[error("interrupted: {kept}")]
+    Interrupted {
+        /// What is kept of the work, and how to go on.
+        kept: String,
     },
 }
 

@@ -23,7 +23,7 @@ struct Asked {
 static ASKED: Asked = Asked { once: AtomicBool::new(false), told: Mutex::new(()), change: Condvar::new() };
 
 /// Exit code of a program that SIGINT ends: 128 and the signal's number.
-const INTERRUPTED: i32 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 impl Interrupt {
     /// From now on, Ctrl-C and SIGTERM are looked for here instead of ending the program. So is SIGHUP, unless it is ignored: under
@@ -51,6 +51,14 @@ impl Interrupt {
         self.0.once.load(Ordering::SeqCst)
     }
 
+    /// Ends work that has been asked to end: an error with what is `kept` of it, and how to go on.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when the program has been asked to end.
+    pub(super) fn check(self, kept: impl FnOnce() -> String) -> Result<()> {
+        if self.requested() { Err(Error::Interrupted { kept: kept() }) } else { Ok(()) }
+    }
+
     /// Waits until the program is asked to end, `most` at the longest. Tells whether it was.
     pub(super) fn wait(self, most: Duration) -> bool {
         let told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +70,7 @@ impl Interrupt {
 impl Asked {
     fn ask(&self) {
         if self.once.swap(true, Ordering::SeqCst) {
-            std::process::exit(INTERRUPTED);
+            std::process::exit(INTERRUPTED.into());
         }
         drop(self.told.lock().unwrap_or_else(PoisonError::into_inner));
         self.change.notify_all();

@@ -123,6 +123,7 @@ pub fn main() -> ExitCode {
             eprintln!("sml: {}", on_one_line(&error.to_string()));
             match error {
                 Error::InvalidParameter { .. } => ExitCode::from(WRONG_USAGE),
+                Error::Interrupted { .. } => ExitCode::from(interrupt::INTERRUPTED),
                 _ => ExitCode::FAILURE,
             }
         }

@@ -18,6 +18,7 @@ const PICTURE_FOLDERS: [&str; 3] =
 /// The two trees of such a dataset.
 #[derive(Clone, Debug)]
 pub(super) struct CityFolders {
+    root: PathBuf,
     pictures: PathBuf,
     labels: Option<PathBuf>,
     /// `gtFine` or `gtCoarse`.
@@ -35,7 +36,7 @@ impl CityFolders {
             annotation.to_owned(),
         ];
         let labels = labels.map(|name| root.join(name)).into_iter().find(|folder| folder.is_dir());
-        Some(Self { pictures, labels, annotation })
+        Some(Self { root: root.to_owned(), pictures, labels, annotation })
     }
 
     /// True when there is a tree of labels.
@@ -54,9 +55,14 @@ impl CityFolders {
         let mut listing = Listing::default();
         let all_labels = self.labels.as_ref().map(|labels| labels.join(split));
         let of_split = all_labels.as_ref().filter(|labels| labels.is_dir());
-        if let (Some(missing), None) = (&all_labels, of_split) {
+        let no_labels = |missing: &Path| {
             let problem = "is missing: no picture of the split has labels";
-            listing.findings.push(Finding::new(FindingKind::Missing, missing, problem));
+            Finding::new(FindingKind::Missing, missing, problem)
+        };
+        match (&all_labels, of_split) {
+            (None, _) => listing.findings.push(no_labels(&self.root.join(self.annotation))),
+            (Some(missing), None) => listing.findings.push(no_labels(missing)),
+            _ => {}
         }
         for (prefix, city) in self.cities(split)? {
             let labels = of_split.map_or(Ok(Vec::new()), |labels| label_files(&labels.join(&prefix)))?;

@@ -29,6 +29,7 @@ pub use results::{ClosedSet, DatasetFacts, Evaluation, Failure, Mode, ScoreResul
 pub use setting::Setting;
 pub use state::{Observation, State};
 pub use summary::Measured;
+pub(crate) use sweep::telling_names;
 pub use sweep::{Sweep, SweepAxis};
 pub use tables::{
     CLOSED_SET_METRIC, COMPONENT_METRICS, Definition, PIXEL_METRICS, SIGN_AND_IGNORED, csv, definitions,

@@ -71,7 +71,7 @@ impl Observation<'_> {
             let nan = labelled.filter(|(score, _)| score.is_nan()).count();
             if nan > 0 {
                 return Err(Error::UndefinedMetric {
-                    metric: "the rank of a score",
+                    metric: "rank of a score",
                     problem: format!("{} is NaN at {nan} labelled pixels", row.name),
                 });
             }

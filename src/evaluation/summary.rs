@@ -82,7 +82,7 @@ impl Measured {
             states.push((folder.clone(), done));
         }
         let (plan, _) = first.ok_or_else(|| Error::UndefinedMetric {
-            metric: "an evaluation",
+            metric: "evaluation",
             problem: "no part of one was given".to_owned(),
         })?;
         Ok(Self { states, plan, histograms })
@@ -119,16 +119,17 @@ impl Measured {
     }
 
     /// The result, with component metrics if `components` tells the sizes of objects that count. `date` is today's;
-    /// `progress` is told before each score.
+    /// `progress` is told before each score, and may end it all by an error.
     ///
     /// # Errors
+    /// That of `progress`;
     /// [`Error::UndefinedMetric`] when no image was measured, or nothing is labelled unexpected, or nothing normal;
     /// [`Error::InvalidParameter`] for component metrics of histograms; [`Error::Io`].
     pub fn evaluate(
         &mut self,
         date: String,
         components: Option<ComponentSizes>,
-        mut progress: impl FnMut(&str),
+        mut progress: impl FnMut(&str) -> Result<()>,
     ) -> Result<Evaluation> {
         if self.images() == 0 || !self.is_labelled() {
             return Err(self.nothing());
@@ -144,11 +145,12 @@ impl Measured {
         let mut scores = Vec::new();
         if labelled {
             for number in 0..self.plan.rows.len() {
-                progress(&self.plan.rows[number].name);
-                scores.push(match self.plan.mode {
-                    Mode::Exact => self.score(number, components)?,
-                    Mode::Histogram => self.score_by_histogram(number)?,
-                });
+                progress(&self.plan.rows[number].name)?;
+                let score = match self.plan.mode {
+                    Mode::Exact => self.score(number, components),
+                    Mode::Histogram => self.score_by_histogram(number),
+                };
+                scores.push(score.map_err(|error| self.of_the_set(error))?);
             }
         }
         let plan = &self.plan;
@@ -170,6 +172,18 @@ impl Measured {
         })
     }
 
+    /// Lets a metric that is not defined name the set, and what may be wrong with its labels.
+    fn of_the_set(&self, error: Error) -> Error {
+        let Error::UndefinedMetric { metric, problem } = error else { return error };
+        let problem = format!(
+            "{problem} in {} of {}; for labels with other values there is --dataset folders with --anomaly-value and \
+             --normal-value",
+            super::tables::counted(self.images() as u64, "image"),
+            self.plan.dataset
+        );
+        Error::UndefinedMetric { metric, problem }
+    }
+
     fn nothing(&self) -> Error {
         let failures = self.failures();
         let problem = match failures.first() {
@@ -182,7 +196,7 @@ impl Measured {
             None if self.images() > 0 => "no image has labels".to_owned(),
             None => "there are no images".to_owned(),
         };
-        Error::UndefinedMetric { metric: "the evaluation", problem }
+        Error::UndefinedMetric { metric: "evaluation", problem }
     }
 
     /// Images that could not be measured, in the order of the set.

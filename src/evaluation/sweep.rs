@@ -206,6 +206,19 @@ fn applied(params: &Params, values: &[(Parameter, f32)]) -> Result<Params> {
     Ok(params)
 }
 
+/// What tells the rows of a sweep apart: `dilation=5 width=4` of `sml+suppression+smoothing [dilation=5 width=4]`, so that it fits
+/// where names are cut. Names that are not all settings of one score stay as they are.
+pub(crate) fn telling_names<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let parts: Option<Vec<(&str, &str)>> =
+        names.iter().map(|name| name.strip_suffix(']')?.split_once(" [")).collect();
+    match parts {
+        Some(parts) if parts.len() > 1 && parts.iter().all(|(score, _)| *score == parts[0].0) => {
+            parts.into_iter().map(|(_, setting)| setting).collect()
+        }
+        _ => names.to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,5 +281,14 @@ mod tests {
         assert!(sweep(&["width=4", "width=8"]).is_err());
         assert!(sweep(&["width=3", "iterations=2"]).is_err());
         assert!(sweep(&["width=1..32", "dilation=1..64"]).is_err());
+    }
+
+    #[test]
+    fn settings_of_one_score_go_by_their_settings() {
+        assert_eq!(telling_names(&["sml [a=1 b=2]", "sml [a=1 b=3]"]), ["a=1 b=2", "a=1 b=3"]);
+        for names in [["sml [a=1]", "msp [a=1]"], ["sml [a=1]", "sml"]] {
+            assert_eq!(telling_names(&names), names);
+        }
+        assert_eq!(telling_names(&["sml [a=1]"]), ["sml [a=1]"]);
     }
 }

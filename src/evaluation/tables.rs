@@ -85,13 +85,21 @@ pub fn definitions(evaluation: &Evaluation) -> Vec<String> {
     lines
 }
 
+/// A number with its noun.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// What was evaluated on what, in one or two lines.
 fn facts(evaluation: &Evaluation) -> Vec<String> {
     let dataset = &evaluation.dataset;
     let split = dataset.split.as_ref().map_or(String::new(), |split| format!(" ({split})"));
     let mut lines = vec![format!(
-        "{}{split}: {} images, {} files, content sha256 {}",
-        dataset.name, dataset.images, dataset.files, dataset.sha256
+        "{}{split}: {}, {}, content sha256 {}",
+        dataset.name,
+        counted(dataset.images, "image"),
+        counted(dataset.files, "file"),
+        dataset.sha256
     )];
     let short = |digest: &Option<String>| {
         digest

@@ -9,26 +9,24 @@
 
 use std::io::{self, Read, Write};
 
-use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 
+use super::bin_counting::{Counting, ENTRIES, IGNORED_BINS};
 use super::bounds::{BoundedMetrics, Cumulative};
 use super::checksum::{Sink, Source};
 use super::curve::{self, CurvePoint, ThresholdAt, ThresholdRow};
 use super::keys::{key, score};
-use super::ranking::{NORMAL, UNEXPECTED, both_present, check};
+use super::ranking::{both_present, check};
 use crate::Result;
 use crate::instruction_set::InstructionSet;
 
 /// Bits of a key that a histogram keeps.
-const KEPT_BITS: u32 = 20;
+pub(super) const KEPT_BITS: u32 = 20;
 /// Number of bins.
 pub(super) const BINS: usize = 1 << KEPT_BITS;
 /// Keys of a bin.
 pub(super) const KEYS_A_BIN: u32 = 1 << (u32::BITS - KEPT_BITS);
 
-/// Pixels whose bins are found before they are counted: the first is arithmetic in vectors, the second is not.
-const CHUNK: usize = 1 << 11;
 /// Pixels for which one more thread is worth while.
 const PIXELS_A_THREAD: usize = 1 << 17;
 /// Most threads that count one image, each in bins of its own.
@@ -100,12 +98,15 @@ impl ScoreHistogram {
     }
 }
 
-/// Entries of a table: the bins of normal pixels, those of unexpected ones, and last what is ignored.
-const TABLE: usize = 2 * BINS + 1;
-const IGNORED: u32 = 2 * BINS as u32;
+/// Entries of the sums: those of a table of counts, and last what is ignored.
+const SUMS: usize = ENTRIES + 1;
+const IGNORED: usize = ENTRIES;
+
+/// Pixels that are counted at once at most, so that 32 bits hold their counts.
+const MOST_AT_ONCE: usize = 1 << 30;
 
 /// Histograms of the scores of normal and of unexpected pixels, collected over any number of images in constant
-/// memory: 16 MiB for each thread that counts, of which there are at most four.
+/// memory: 16 MiB, and 8 MiB for each thread that counts, of which there are at most four.
 ///
 /// ```
 /// use sml::metrics::ScoreHistograms;
@@ -119,13 +120,16 @@ const IGNORED: u32 = 2 * BINS as u32;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ScoreHistograms {
-    /// A table for each thread.
-    lanes: Vec<Vec<u64>>,
+    sums: Vec<u64>,
+    /// What is not in the sums yet, a table of [`ENTRIES`] for each thread.
+    lanes: Vec<Vec<u32>>,
+    /// Pixels in the lanes.
+    unsettled: usize,
 }
 
 impl Default for ScoreHistograms {
     fn default() -> Self {
-        Self { lanes: vec![vec![0; TABLE]] }
+        Self { sums: vec![0; SUMS], lanes: Vec::new(), unsettled: 0 }
     }
 }
 
@@ -143,21 +147,30 @@ impl ScoreHistograms {
         if scores.len() != labels.len() {
             return check(scores, labels);
         }
+        if scores.len() > MOST_AT_ONCE {
+            check(scores, labels)?;
+            let mut parts = scores.chunks(MOST_AT_ONCE).zip(labels.chunks(MOST_AT_ONCE));
+            return parts.try_for_each(|(scores, labels)| self.add(scores, labels));
+        }
+        if self.unsettled + scores.len() > MOST_AT_ONCE {
+            self.settle();
+        }
         let arch = InstructionSet::chosen()?.arch().unwrap_or(pulp::Arch::Scalar);
         let lanes = (scores.len() / PIXELS_A_THREAD).clamp(1, rayon::current_num_threads().min(MOST_LANES));
         while self.lanes.len() < lanes {
-            self.lanes.push(vec![0; TABLE]);
+            self.lanes.push(vec![0; ENTRIES]);
         }
         if self.count(scores, labels, lanes, arch, 1) {
+            self.unsettled += scores.len();
             return Ok(());
         }
         // Memory is read once where all is well; where it is not, what was added is taken back.
-        self.count(scores, labels, lanes, arch, u64::MAX);
+        self.count(scores, labels, lanes, arch, u32::MAX);
         check(scores, labels)
     }
 
     /// Adds `amount` for each pixel, wrapping around. False if a labelled score is NaN.
-    fn count(&mut self, scores: &[f32], labels: &[u8], lanes: usize, arch: pulp::Arch, amount: u64) -> bool {
+    fn count(&mut self, scores: &[f32], labels: &[u8], lanes: usize, arch: pulp::Arch, amount: u32) -> bool {
         let part = scores.len().div_ceil(lanes).max(1);
         let parts = scores.par_chunks(part).zip(labels.par_chunks(part));
         let counted = self
@@ -170,9 +183,11 @@ impl ScoreHistograms {
 
     /// Adds all that other histograms have counted, such as those of another shard.
     pub fn merge(&mut self, other: &Self) {
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| *sum += more);
         for lane in &other.lanes {
-            self.lanes[0].iter_mut().zip(lane).for_each(|(count, more)| *count += more);
+            self.sums.iter_mut().zip(lane).for_each(|(sum, &count)| *sum += u64::from(count));
         }
+        self.move_ignored();
     }
 
     /// The metrics as if all scores of a bin were equal, and how far off that may be. More may be added afterwards.
@@ -180,7 +195,7 @@ impl ScoreHistograms {
     /// # Errors
     /// [`Error::UndefinedMetric`](crate::Error::UndefinedMetric) when there is no unexpected or no normal pixel.
     pub fn evaluate(&mut self) -> Result<BoundedMetrics> {
-        let ignored = self.settled()[IGNORED as usize];
+        let ignored = self.settled()[IGNORED];
         self.cumulative()?.evaluate(ignored)
     }
 
@@ -239,12 +254,12 @@ impl ScoreHistograms {
         if source.array::<8>()? != *MAGIC {
             return Err(invalid("no histograms of scores"));
         }
-        let mut table = vec![0_u64; TABLE];
+        let mut sums = vec![0_u64; SUMS];
         let mut total = 0_u64;
         for _ in 0..u64::from_le_bytes(source.array()?) {
             let index = u32::from_le_bytes(source.array()?);
             let count = u64::from_le_bytes(source.array()?);
-            let bin = table.get_mut(index as usize).ok_or_else(|| invalid("a bin that does not exist"))?;
+            let bin = sums.get_mut(index as usize).ok_or_else(|| invalid("a bin that does not exist"))?;
             if count == 0 || std::mem::replace(bin, count) > 0 {
                 return Err(invalid("a bin that is empty or there twice"));
             }
@@ -254,17 +269,30 @@ impl ScoreHistograms {
             }
         }
         source.finish()?;
-        Ok(Self { lanes: vec![table] })
+        Ok(Self { sums, ..Self::default() })
     }
 
     /// One table of everything.
     fn settled(&mut self) -> &[u64] {
-        if let Some((all, others)) = self.lanes.split_first_mut() {
-            for other in others {
-                all.iter_mut().zip(other).for_each(|(count, more)| *count += std::mem::take(more));
-            }
+        self.settle();
+        &self.sums
+    }
+
+    /// Moves what the lanes have counted into the sums.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.unsettled) == 0 {
+            return;
         }
-        &self.lanes[0]
+        for lane in &mut self.lanes {
+            self.sums.iter_mut().zip(lane).for_each(|(sum, count)| *sum += u64::from(std::mem::take(count)));
+        }
+        self.move_ignored();
+    }
+
+    /// Puts the pixels of the bins for ignored ones into the place that they have in the sums.
+    fn move_ignored(&mut self) {
+        let ignored: u64 = self.sums[..IGNORED_BINS].iter_mut().map(std::mem::take).sum();
+        self.sums[IGNORED] += ignored;
     }
 
     fn cumulative(&mut self) -> Result<Cumulative> {
@@ -282,49 +310,6 @@ const MAGIC: &[u8; 8] = b"SMLhist1";
 /// More pixels than anyone has: a bound on what is read, so that sums of many states do not overflow.
 const MOST_PIXELS: u64 = 1 << 48;
 
-/// Pixels and the table that counts them.
-struct Counting<'a> {
-    table: &'a mut [u64],
-    scores: &'a [f32],
-    labels: &'a [u8],
-    /// What is added for each.
-    amount: u64,
-}
-
-impl NullaryFnOnce for Counting<'_> {
-    /// No labelled score is NaN.
-    type Output = bool;
-
-    #[inline(always)]
-    fn call(self) -> bool {
-        let mut entries = [0_u32; CHUNK];
-        let (mut nan, mut ignored) = (0, 0);
-        for (scores, labels) in self.scores.chunks(CHUNK).zip(self.labels.chunks(CHUNK)) {
-            // Arithmetic in vectors first, then the additions, which are not.
-            let pixels = scores.iter().zip(labels);
-            for (entry, (&score, &label)) in entries.iter_mut().zip(pixels) {
-                let counts = label == NORMAL || label == UNEXPECTED;
-                nan |= u32::from(score.is_nan() & counts);
-                let of_label = if label == UNEXPECTED { BINS as u32 } else { 0 };
-                let counted = of_label + key(score) / KEYS_A_BIN;
-                *entry = if counts { counted } else { IGNORED };
-            }
-            for &entry in &entries[..scores.len()] {
-                // Ignored pixels lie together, so that the processor foresees this.
-                if entry == IGNORED {
-                    ignored += 1;
-                } else {
-                    let count = &mut self.table[entry as usize];
-                    *count = count.wrapping_add(self.amount);
-                }
-            }
-        }
-        let count = &mut self.table[IGNORED as usize];
-        *count = count.wrapping_add(self.amount.wrapping_mul(ignored));
-        nan == 0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,6 +326,7 @@ mod tests {
             }
         }
         assert_eq!(bin(-0.0), bin(0.0));
+        assert!(bin(f32::NEG_INFINITY) >= IGNORED_BINS, "ignored pixels have bins of their own");
     }
 
     #[test]
@@ -381,6 +367,19 @@ mod tests {
         whole.write_to(&mut written).unwrap();
         let mut read = ScoreHistograms::read_from(&mut &written[..]).unwrap();
         assert_eq!(whole.settled(), read.settled());
+    }
+
+    #[test]
+    fn counts_move_into_the_sums_before_they_overflow() {
+        let mut scores = ScoreHistograms::new();
+        scores.add(&[0.5, 1.5, 2.5, f32::NAN], &[0, 1, 255, 7]).unwrap();
+        scores.lanes[0].iter_mut().filter(|count| **count > 0).for_each(|count| *count = u32::MAX);
+        scores.unsettled = MOST_AT_ONCE;
+        scores.add(&[0.5, 1.5], &[0, 1]).unwrap();
+        assert_eq!(scores.unsettled, 2);
+        let metrics = scores.evaluate().unwrap().metrics;
+        let most = u64::from(u32::MAX);
+        assert_eq!((metrics.positives, metrics.negatives, metrics.ignored), (most + 1, most + 1, 2 * most));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! [`ComponentScores`] judges whole objects, as the benchmark SegmentMeIfYouCan does. [`ConfusionMatrix`] collects
 //! predictions with their train ids and gives the intersection over union of each class and its mean.
 
+mod bin_counting;
 mod bounds;
 mod checksum;
 mod classes;

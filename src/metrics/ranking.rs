@@ -362,7 +362,7 @@ mod tests {
     fn nan_is_refused_with_its_number_and_nothing_is_added() {
         let mut scores = PixelScores::new();
         let error = scores.add(&[1.0, f32::NAN, f32::NAN, f32::NAN], &[1, 0, 1, 255]).unwrap_err();
-        assert_eq!(error.to_string(), "AUROC, AP and FPR95 is not defined: 2 of 3 labelled scores are NaN");
+        assert_eq!(error.to_string(), "no AUROC, AP and FPR95: 2 of 3 labelled scores are NaN");
         assert!(scores.labelled() == 0 && scores.ignored == 0);
     }
 

@@ -14,7 +14,7 @@ use super::figure::{
 };
 use super::marker::{draw_dashes, draw_marker, stroke};
 use super::table::percent;
-use crate::evaluation::{CurvePoint, ScoreResult};
+use crate::evaluation::{CurvePoint, ScoreResult, telling_names};
 use crate::{Error, Result};
 
 /// Which curve is drawn.
@@ -125,8 +125,10 @@ impl CurvesChart {
         let shown = || ranked.iter().map(|&series| (series, &scores[series]));
         let x_low =
             if curve == Curve::RocLogFpr { lowest_power(shown().map(|(_, score)| score)) } else { 0.0 };
+        let names: Vec<&str> = scores.iter().map(|score| score.name.as_str()).collect();
+        let names = telling_names(&names);
         let lines = shown().map(|(series, score)| Line {
-            name: label(&score.name, 44),
+            name: label(names[series], 44),
             series,
             numbers: curve.values(score).into_iter().map(percent).collect(),
             points: thinned(&points(&score.curve, curve, x_low), x_low),

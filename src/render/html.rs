@@ -2,8 +2,6 @@
 //!
 //! Every text from outside goes through [`escape`]: names of files, scores and classes may hold anything.
 
-use crate::cityscapes::Class;
-
 /// The style of every page: light and dark, wide and narrow, on paper.
 const STYLE: &str = include_str!("report.css");
 
@@ -62,7 +60,7 @@ pub(super) fn table(caption: &str, heads: &[&str], rows: &[(String, Vec<Cell>)])
 }
 
 /// A name that may go on in the next line where its parts meet, so that it leaves room for numbers.
-fn breakable(name: &str) -> String {
+pub(super) fn breakable(name: &str) -> String {
     escape(name).replace('+', "+<wbr>").replace('/', "/<wbr>")
 }
 
@@ -83,11 +81,11 @@ pub(super) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     if items.is_empty() { items } else { format!("<dl>\n{items}</dl>\n") }
 }
 
-/// The colours of classes. Empty without any.
-pub(super) fn legend(classes: &[Class]) -> String {
+/// The colours of classes, by their names. Empty without any.
+pub(super) fn legend<'a>(classes: impl IntoIterator<Item = (&'a str, [u8; 3])>) -> String {
     let items: String = classes
-        .iter()
-        .map(|Class { name, color: [r, g, b] }| {
+        .into_iter()
+        .map(|(name, [r, g, b])| {
             let name = escape(name);
             format!("<li><span style=\"background:#{r:02x}{g:02x}{b:02x}\"></span>{name}</li>\n")
         })

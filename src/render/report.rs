@@ -55,7 +55,12 @@ impl Report {
     pub fn to_html(&self) -> String {
         let notes: String = self.notes.iter().map(|note| paragraph(" class=\"note\"", note)).collect();
         let scenes: String = self.scenes.iter().map(scene).collect();
-        let body = [notes, self.numbers(), html::legend(&self.legend), scenes];
+        let body = [
+            notes,
+            self.numbers(),
+            html::legend(self.legend.iter().map(|class| (class.name, class.color))),
+            scenes,
+        ];
         html::page(&self.title, &self.introduction, "", &body.concat())
     }
 

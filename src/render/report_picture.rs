@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, ImageResult, RgbImage, imageops};
 
-use super::html::escape;
+use super::html::{breakable, escape};
 use crate::{Error, Result};
 
 /// Widest picture, in pixels: a full-width column of a page at two pixels a point, or a panel on a wide screen.
@@ -80,10 +80,10 @@ impl ReportPicture {
     /// The picture as HTML. `of` is what it belongs to, for readers who do not see it.
     pub(super) fn to_html(&self, of: &str) -> String {
         let Self { caption, uri, width, height } = self;
-        let (caption, of) = (escape(caption), escape(of));
+        let (shown, caption, of) = (breakable(caption), escape(caption), escape(of));
         format!(
             "<figure><img src=\"{uri}\" width=\"{width}\" height=\"{height}\" alt=\"{caption}, {of}\">\
-             <figcaption>{caption}</figcaption></figure>\n"
+             <figcaption>{shown}</figcaption></figure>\n"
         )
     }
 }

@@ -62,8 +62,10 @@ fn cityscapes_without_labels_is_still_pictures() {
     tree.picture("leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png");
     let dataset = tree.open(DatasetKind::Cityscapes).unwrap();
     assert_eq!(names(&dataset), [("ulm/ulm_000000_000019", false)]);
-    // Only the count is not that of the official copy.
-    assert_eq!(dataset.findings().len(), 1);
+    // The count is not that of the official copy, and the labels are missed.
+    let kinds: Vec<FindingKind> = dataset.findings().iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [FindingKind::Count, FindingKind::Missing]);
+    assert!(dataset.findings()[1].path.ends_with("gtFine"), "{}", dataset.findings()[1]);
     std::fs::create_dir_all(tree.root().join("gtFine/val")).unwrap();
     let dataset = tree.open(DatasetKind::Cityscapes).unwrap();
     let missing = dataset.findings().iter().filter(|finding| finding.kind == FindingKind::Missing);

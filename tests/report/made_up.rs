@@ -203,6 +203,7 @@ pub fn pictures(scenes: u32, size: (u32, u32)) -> ReportPictures {
                 )
                 .unwrap(),
             ],
+            classes: vec![0, 10, 13],
         });
     }
     ReportPictures {

@@ -36,6 +36,8 @@ fn everything_is_in_the_report() {
         "A score is an anomaly score",
         "minus the maximum softmax probability",
         "65.43 %",
+        "no single threshold fits all classes",
+        "<span style=\"background:#4682b4\"></span>sky",
     ]
     .map(String::from)
     .into();
@@ -53,6 +55,8 @@ fn everything_is_in_the_report() {
     }
     assert_eq!(html.matches("<svg ").count(), 5);
     assert_eq!(html.matches("<img ").count(), 3 * 5 + 1);
+    let legend = html.split_once("class=\"legend\"").unwrap().1.split_once("</ul>").unwrap().0;
+    assert_eq!(legend.matches("<li>").count(), 3, "the classes of the scenes, and no others");
 }
 
 #[test]

@@ -57,8 +57,8 @@ use sweep::Axis;
 #[cfg(feature = "torch")]
 const NO_NETWORK: &str = "none";
 
-/// Exit code of a run that Ctrl-C ended: 128 and the number of SIGINT.
-const INTERRUPTED: i32 = 130;
+/// What an interrupted run leaves.
+const PRINTED: &str = "the figures are those of the frames until then";
 
 /// Measure what the post-processing costs on this machine
 ///
@@ -210,8 +210,7 @@ impl Arguments {
         let interrupt = Interrupt::catch()?;
         let finished = self.measure(device, &settings, interrupt)?;
         if finished.report.results.is_empty() {
-            eprintln!("sml: interrupted before anything was measured");
-            std::process::exit(INTERRUPTED);
+            return interrupt.check(|| "nothing was measured yet".to_owned());
         }
         self.outputs.write(&finished)?;
         let report = &finished.report;
@@ -220,10 +219,7 @@ impl Arguments {
         } else {
             stdout::print(&report.to_text())?
         }
-        if report.interrupted {
-            std::process::exit(INTERRUPTED);
-        }
-        Ok(())
+        interrupt.check(|| PRINTED.to_owned())
     }
 
     #[cfg(feature = "torch")]

@@ -18,10 +18,11 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use super::dataset::DatasetArgs;
+use super::interrupt::Interrupt;
 use super::method::{LayoutArg, MethodArgs, size};
 use super::model::ModelArgs;
 use super::stdout;
-use crate::dataset::{Dataset, Shard, read_ahead};
+use crate::dataset::{Dataset, Finding, FindingKind, Shard, read_ahead};
 use crate::evaluation::Failure;
 use crate::files::{prepare_folder, write_whole};
 use crate::torch::Backbone;
@@ -133,7 +134,7 @@ impl Arguments {
         };
         self.check_labels(&inputs, backbone.as_deref())?;
         if let Inputs::Dataset(dataset) = &inputs {
-            tell_findings(dataset);
+            tell_findings(dataset, self.needs_labels());
         }
 
         let identity = self.identity(&inputs, backbone.as_deref());
@@ -143,14 +144,15 @@ impl Arguments {
             .map(|path| Checkpoint::open(path, self.checkpoint_every, identity, inputs.len()))
             .transpose()?;
         let (mut checkpoint, measured) = opened.unzip();
-        let measured =
-            self.measure(&inputs, backbone.clone(), &mut checkpoint, measured.unwrap_or_default())?;
+        let interrupt = Interrupt::catch()?;
+        let measured = measured.unwrap_or_default();
+        let measured = self.measure(&inputs, backbone.clone(), &mut checkpoint, measured, interrupt)?;
 
         let Some(sums) = &measured.sums else { return Err(nothing_measured(&inputs, &measured)) };
         let provenance = self.provenance(&inputs, backbone.as_deref(), &measured);
         let mut statistics = sums.finish(provenance);
         if self.measures_thresholds() {
-            statistics = self.with_thresholds(&inputs, backbone, statistics, &measured)?;
+            statistics = self.with_thresholds(&inputs, backbone, statistics, &measured, interrupt)?;
         }
         write_whole(&self.output, |out| out.write_all(statistics.to_json().as_bytes()))?;
         checkpoint.map(Checkpoint::remove).transpose()?;
@@ -205,7 +207,7 @@ impl Arguments {
 
     /// Ground truth is compared with the network's classes, so it has to be there and of the same classes.
     fn check_labels(&self, inputs: &Inputs, backbone: Option<&dyn Backbone>) -> Result<()> {
-        if self.condition_on == ConditionOn::Predicted && !self.miou {
+        if !self.needs_labels() {
             return Ok(());
         }
         let refuse = |given: String, expected| {
@@ -230,6 +232,10 @@ impl Arguments {
         }
     }
 
+    fn needs_labels(&self) -> bool {
+        self.condition_on == ConditionOn::Label || self.miou
+    }
+
     fn logits_options(&self) -> LogitsOptions {
         LogitsOptions { size: self.size, layout: self.layout.unwrap_or_default().into() }
     }
@@ -239,13 +245,14 @@ impl Arguments {
         backbone.map_or(self.align_corners.unwrap_or_default(), Backbone::align_corners)
     }
 
-    /// The first pass, from where `measured` ends.
+    /// The first pass, from where `measured` ends; on Ctrl-C the input at work is the last.
     fn measure(
         &self,
         inputs: &Inputs,
         backbone: Option<Rc<dyn Backbone>>,
         checkpoint: &mut Option<Checkpoint<'_>>,
         mut measured: Measured,
+        interrupt: Interrupt,
     ) -> Result<Measured> {
         let align_corners = self.align_corners(backbone.as_deref());
         let mut meter =
@@ -258,7 +265,7 @@ impl Arguments {
         progress.reset_eta();
         let (threads, depth) = inputs.reading();
         let read = |index: usize| inputs.read(done + index);
-        read_ahead(inputs.len() - done, threads, depth, read, |index, input| {
+        let ended = read_ahead(inputs.len() - done, threads, depth, read, |index, input| {
             let index = done + index;
             if let Err(error) = self.measure_one(inputs, index, input, &mut meter, &mut measured) {
                 let failure = self.failure(inputs, index, error)?;
@@ -269,13 +276,22 @@ impl Arguments {
             }
             measured.inputs = index + 1;
             progress.inc(1);
-            checkpoint.as_mut().map_or(Ok(()), |checkpoint| checkpoint.keep(&measured))
-        })?;
+            checkpoint.as_mut().map_or(Ok(()), |checkpoint| checkpoint.keep(&measured))?;
+            interrupt.check(|| self.kept(measured.inputs, inputs.len()))
+        });
         progress.finish_and_clear();
-        if let Some(checkpoint) = checkpoint {
+        if let (Some(checkpoint), Ok(()) | Err(Error::Interrupted { .. })) = (checkpoint, &ended) {
             checkpoint.write(&measured)?;
         }
-        Ok(measured)
+        ended.map(|()| measured)
+    }
+
+    /// What an interruption leaves of the inputs.
+    fn kept(&self, done: usize, inputs: usize) -> String {
+        match &self.checkpoint {
+            Some(_) => format!("{done} of {inputs} inputs are done; the same command goes on from there"),
+            None => "nothing is kept without --checkpoint FILE".to_owned(),
+        }
     }
 
     fn measure_one(
@@ -321,9 +337,12 @@ impl Arguments {
         backbone: Option<Rc<dyn Backbone>>,
         statistics: ClassStatistics,
         measured: &Measured,
+        interrupt: Interrupt,
     ) -> Result<ClassStatistics> {
         let params = self.method.params(self.align_corners(backbone.as_deref()));
-        let pass = SecondPass { backbone, logits: self.logits_options(), params, statistics: &statistics };
+        let logits = self.logits_options();
+        let kept = self.kept(inputs.len(), inputs.len());
+        let pass = SecondPass { backbone, logits, params, statistics: &statistics, interrupt, kept };
         let points = match &self.labels {
             None => {
                 let failed = |name: &str| measured.failures.iter().any(|failure| failure.image == name);
@@ -353,10 +372,11 @@ fn check_writable(output: &Path) -> Result<()> {
     }
 }
 
-/// Shows what does not fit in a dataset, in a few lines.
-fn tell_findings(dataset: &Dataset) {
+/// Shows what does not fit in a dataset, in a few lines; labels that are not needed may be missing.
+fn tell_findings(dataset: &Dataset, with_labels: bool) {
     const MOST: usize = 3;
-    let findings = dataset.findings();
+    let of_pictures = |finding: &&Finding| with_labels || finding.kind == FindingKind::Count;
+    let findings: Vec<&Finding> = dataset.findings().iter().filter(of_pictures).collect();
     for finding in findings.iter().take(MOST) {
         eprintln!("sml: warning: {}", super::on_one_line(&finding.to_string()));
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::super::interrupt::Interrupt;
 use super::super::pipeline::{picture_logits, post_processor};
 use super::inputs::{Decoded, Input, Inputs};
 use super::measurement::LogitsOptions;
@@ -24,6 +25,9 @@ pub(super) struct SecondPass<'a> {
     pub logits: LogitsOptions,
     pub params: Params,
     pub statistics: &'a ClassStatistics,
+    pub interrupt: Interrupt,
+    /// What an interruption leaves.
+    pub kept: String,
 }
 
 impl SecondPass<'_> {
@@ -76,7 +80,7 @@ impl SecondPass<'_> {
             |index, input| {
                 handle(index, input, &mut pipeline)?;
                 progress.inc(1);
-                Ok(())
+                self.interrupt.check(|| self.kept.clone())
             },
         )?;
         progress.finish_and_clear();

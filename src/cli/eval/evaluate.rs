@@ -9,6 +9,7 @@ use super::output::OutputArgs;
 use super::scorer::Scorer;
 use super::source::Inputs;
 use crate::cli::dataset::DatasetArgs;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::method::{LayoutArg, MethodArgs};
 #[cfg(feature = "torch")]
 use crate::cli::model::ModelArgs;
@@ -141,9 +142,15 @@ impl EvaluateArgs {
         if self.fresh {
             State::remove(&folder)?;
         }
+        let interrupt = Interrupt::catch()?;
         let mut state = State::open(&folder, plan)?;
-        self.measure(&inputs, &mut scorer, &mut state, export.as_ref())?;
-        state.close()?;
+        let whole = self.measure(&inputs, &mut scorer, &mut state, export.as_ref(), interrupt);
+        // What was measured before an interruption is kept, too.
+        match whole {
+            Ok(()) => state.close()?,
+            Err(error @ Error::Interrupted { .. }) => return state.close().and(Err(error)),
+            Err(error) => return Err(error),
+        }
         let mut measured = Measured::read(std::slice::from_ref(&folder))?;
         if measured.non_finite() > 0 {
             eprintln!("sml: warning: {} pixels have NaN or infinite logits", measured.non_finite());
@@ -161,18 +168,19 @@ impl EvaluateArgs {
                 eprintln!("no image has labels: nothing to evaluate");
                 eprintln!("{} images -> {}", measured.images(), export.folder().display());
             }
-            _ => self.output.finish(&mut measured)?,
+            _ => self.output.finish(&mut measured, interrupt)?,
         }
         if self.keep_state { Ok(()) } else { State::remove(&folder) }
     }
 
-    /// Takes every image of this run that is not done yet.
+    /// Takes every image of this run that is not done yet; on Ctrl-C the one at work is the last.
     fn measure(
         &self,
         inputs: &Inputs,
         scorer: &mut Scorer,
         state: &mut State,
         export: Option<&Export>,
+        interrupt: Interrupt,
     ) -> Result<()> {
         let is_mine = |index: &usize| self.shard.is_none_or(|shard| shard.holds(*index));
         let mine: Vec<usize> = (0..inputs.images.len()).filter(is_mine).collect();
@@ -184,7 +192,7 @@ impl EvaluateArgs {
         let bar = crate::cli::progress_bar(todo.len(), "images");
         let (mut warned, mut undefined_labels) = (0, 0);
         let read = |position: usize| inputs.read(todo[position]);
-        read_ahead(todo.len(), reading_threads(), DEPTH, read, |position, loaded| {
+        let ended = read_ahead(todo.len(), reading_threads(), DEPTH, read, |position, loaded| {
             let (index, name) = (todo[position], &inputs.images[todo[position]].name);
             let measured = loaded.and_then(|loaded| {
                 if export.is_none() && loaded.labels.is_none() && loaded.train_ids.is_none() {
@@ -222,9 +230,10 @@ impl EvaluateArgs {
                 }
             }
             bar.inc(1);
-            Ok(())
-        })?;
+            interrupt.check(|| self.kept(state.done().len(), mine.len()))
+        });
         bar.finish_and_clear();
+        ended?;
         if undefined_labels > 0 {
             eprintln!(
                 "sml: warning: {undefined_labels} pixels have labels that {} does not define; they are ignored",
@@ -236,6 +245,14 @@ impl EvaluateArgs {
 }
 
 impl EvaluateArgs {
+    /// What an interruption leaves of the images.
+    fn kept(&self, done: usize, images: usize) -> String {
+        match &self.output.output {
+            Some(_) => format!("{done} of {images} images are done; the same command goes on from there"),
+            None => "nothing is kept without -o DIR".to_owned(),
+        }
+    }
+
     /// Whether the report shows this image: `pictures` of them are spread over the set, whatever the shard.
     fn is_shown(&self, index: usize, images: usize) -> bool {
         let wanted = self.pictures.min(images);

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::evaluate::state_folder;
 use super::output::OutputArgs;
+use crate::cli::interrupt::Interrupt;
 use crate::evaluation::Measured;
 use crate::{Error, Result};
 
@@ -37,6 +38,6 @@ impl Arguments {
             let expected = "every shard, each run to its end";
             return Err(Error::file(&self.parts[0], problem, expected));
         }
-        self.output.finish(&mut measured)
+        self.output.finish(&mut measured, Interrupt::catch()?)
     }
 }

@@ -1,4 +1,5 @@
-//! Where results go: files in the output folder, one form of them on stdout, tables on stderr.
+//! Where results go: files in the output folder, one form of them on stdout: tables, unless another one is asked for. Then the
+//! tables are on stderr.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::pictures;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::stdout;
 use crate::cli::together::Together;
 use crate::evaluation::{Evaluation, Measured, csv, markdown, text};
@@ -97,13 +99,14 @@ impl OutputArgs {
     /// Computes the result, writes it and prints it.
     ///
     /// # Errors
-    /// As [`Measured::evaluate`], and when a result cannot be written.
-    pub(super) fn finish(&self, measured: &mut Measured) -> Result<()> {
+    /// As [`Measured::evaluate`], and when a result cannot be written, or on Ctrl-C.
+    pub(super) fn finish(&self, measured: &mut Measured, interrupt: Interrupt) -> Result<()> {
         let bar = crate::cli::progress_bar(measured.plan().rows.len(), "metrics");
         let sizes = self.components.map(|track| track.sizes(&measured.plan().dataset));
         let evaluation = measured.evaluate(crate::cli::today(), sizes, |name: &str| {
             bar.set_message(name.to_owned());
             bar.inc(1);
+            interrupt.check(|| "no result yet; the same command goes on from what was measured".to_owned())
         });
         bar.finish_and_clear();
         let evaluation = evaluation?;
@@ -122,14 +125,19 @@ impl OutputArgs {
             pictures::write(measured, &evaluation, &mut results)?;
             results.appear()?;
         }
+        let tables = text(&evaluation);
+        if self.json || self.csv || self.markdown {
+            eprint!("{tables}");
+        }
         if self.json {
             stdout::print_json_line(&with_headline)?;
         } else if self.csv {
             stdout::print(&csv(&evaluation))?;
         } else if self.markdown {
             stdout::print(&markdown(&evaluation))?;
+        } else {
+            stdout::print(&tables)?;
         }
-        eprint!("{}", text(&evaluation));
         if let Some(folder) = &self.output {
             eprintln!("-> {}", folder.join("report.html").display());
         }

@@ -1,12 +1,13 @@
 //! The result as pictures: curves, distributions by class, the paper's figure, overlays, and the report that holds them all.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use image::{DynamicImage, RgbImage};
 use ndarray::ArrayView2;
 
 use crate::cli::together::Together;
-use crate::evaluation::{Evaluation, KeptImage, Measured, ScoreResult};
+use crate::evaluation::{Evaluation, KeptImage, Measured, ScoreResult, telling_names};
 use crate::files::{write_rgb_png, write_whole};
 use crate::render::color_bar::BarColors;
 use crate::render::{
@@ -109,7 +110,7 @@ fn paper_figure(evaluation: &Evaluation, kept: &[KeptImage]) -> Result<Option<Rg
     let Some(first) = kept.iter().find(|image| !image.maps.is_empty()) else { return Ok(None) };
     let rows: Vec<usize> = first.maps.iter().map(|(row, _)| *row).collect();
     let names: Vec<&str> = rows.iter().map(|&row| evaluation.scores[row].name.as_str()).collect();
-    let mut figure = PaperFigure::new(&names, PANEL_WIDTH);
+    let mut figure = PaperFigure::new(&telling_names(&names), PANEL_WIDTH);
     for image in kept {
         let maps: Option<Vec<(ArrayView2<'_, f32>, f32)>> = image
             .maps
@@ -158,8 +159,10 @@ fn scene(evaluation: &Evaluation, image: &KeptImage, results: &mut Together<'_>)
         let mask = DynamicImage::ImageLuma8(render::mask::labelled(labels.view())?).into_rgb8();
         pictures.push(ReportPicture::drawing("labels: unexpected white, ignored grey", &mask)?);
     }
+    let mut classes = Vec::new();
     if let Some(prediction) = &image.prediction {
+        classes = prediction.iter().copied().collect::<BTreeSet<u8>>().into_iter().collect();
         pictures.push(ReportPicture::drawing("predicted classes", &render::colorize(prediction.view())?)?);
     }
-    Ok(ReportScene { name: image.name.clone(), note: String::new(), pictures })
+    Ok(ReportScene { name: image.name.clone(), note: String::new(), pictures, classes })
 }

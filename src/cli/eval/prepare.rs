@@ -31,6 +31,10 @@ impl EvaluateArgs {
             let expected = "to come with --logits only: a network brings its own";
             return Err(invalid("--layout or --align-corners", "given without --logits", expected));
         }
+        if self.output.components.is_some() && matches!(self.mode, ModeArg::Histogram) {
+            let expected = "to come with --mode exact, which keeps the maps that objects are found in";
+            return Err(invalid("--components", "given with --mode histogram", expected));
+        }
         let dataset = self.dataset.open()?;
         if let Some(dataset) = &dataset {
             warn_of_findings(dataset);

@@ -40,6 +40,8 @@ pub struct ReportScene {
     pub note: String,
     /// From left to right.
     pub pictures: Vec<ReportPicture>,
+    /// Classes whose colours are in the pictures, in order; the report explains those of all its scenes.
+    pub classes: Vec<u8>,
 }
 
 /// A section: its anchor, its heading, and what stands in it.
@@ -63,7 +65,7 @@ pub fn evaluation_report(evaluation: &Evaluation, pictures: &ReportPictures) -> 
     let sections = [
         section("metrics", "Metrics", numbers::metrics(evaluation)),
         section("curves", "Curves", pictures::curves(evaluation)?),
-        section("pictures", "Pictures", pictures::pictures(pictures)),
+        section("pictures", "Pictures", pictures::pictures(evaluation, pictures)),
         section("classes", "Classes", numbers::classes(evaluation, pictures)?),
         section("components", "Components", numbers::components(evaluation)),
         section("thresholds", "Thresholds", numbers::thresholds(evaluation)),

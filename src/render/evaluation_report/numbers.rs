@@ -116,11 +116,12 @@ fn class_table(evaluation: &Evaluation) -> String {
     let caption = match (iou.is_empty(), with_classes.is_empty()) {
         (false, true) => "IoU of each class, in percent",
         (true, _) => {
-            "AUROC over the pixels of each predicted class, in percent: the best score of each class is marked"
+            "AUROC over the pixels of each predicted class, in percent: the best score of each class is marked; \
+             \u{2013} where no unexpected or no normal pixel is predicted as it"
         }
         (false, false) => {
             "IoU of each class, and AUROC over the pixels that are predicted as it, in percent: the best score of \
-             each class is marked"
+             each class is marked; \u{2013} where no unexpected or no normal pixel is predicted as it"
         }
     };
     table(caption, &heads, &(0..count).map(row).collect::<Rows>())

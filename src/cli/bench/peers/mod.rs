@@ -21,7 +21,7 @@ use self::agreement::Expected;
 use self::peer_process::{PeerProcess, python};
 use self::report::{OURS, READ, Reason, Report, Row, full_name};
 use self::turns::{Limit, Turns};
-use super::INTERRUPTED;
+use super::PRINTED;
 use super::bandwidth::sum;
 use super::case::ResultShape;
 use super::machine::load_average;
@@ -122,10 +122,7 @@ pub(super) fn run(request: &Request) -> Result<()> {
     } else {
         stdout::print(&report.to_text())?
     }
-    if report.interrupted {
-        std::process::exit(INTERRUPTED);
-    }
-    Ok(())
+    interrupt.check(|| PRINTED.to_owned())
 }
 
 fn measure(request: &Request, interrupt: Interrupt) -> Result<Report> {
