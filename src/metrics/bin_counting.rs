@@ -67,7 +67,7 @@ fn find_entries(entries: &mut [u32; GROUP], scores: &[f32], labels: &[u8]) -> bo
         let label = u32::from(label);
         let counts = label <= u32::from(UNEXPECTED);
         nan |= u32::from(score.is_nan() & counts);
-        let counted = label << KEPT_BITS | key(score) / KEYS_A_BIN;
+        let counted = (label << KEPT_BITS) | (key(score) / KEYS_A_BIN);
         *entry = if counts { counted } else { (index % IGNORED_BINS) as u32 };
     }
     nan != 0
