@@ -39,7 +39,7 @@ fn an_interrupted_run_tells_what_it_has() {
         let output = child.wait_with_output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(130), "{signal}: {errors}");
-        assert_eq!(errors, "", "{signal}");
+        assert_eq!(errors, "sml: interrupted: the figures are those of the frames until then\n", "{signal}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["interrupted"], true);
         let frames = report["frames"].as_u64().unwrap();
