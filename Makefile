@@ -1,12 +1,13 @@
 # `make demo` and `make test` are all that a fresh clone needs; both fetch what is missing first.
-.PHONY: help setup python-env bench-env demo test check bench bench-peers kernel-report gpu-bundle clean header c-library \
-	install uninstall
+.PHONY: help setup python-env bench-env demo test check check-aarch64 bench bench-peers kernel-report gpu-bundle clean header \
+	c-library install uninstall
 
 help:
 	@echo 'make demo   fetch what is missing, build, run the bundled network on the bundled scenes -> demo/index.html'
 	@echo 'make test   fetch what is missing, run every test'
 	@echo 'make python-env  a Python with PyTorch in .python, for the tests that run one'
 	@echo 'make check  formatting, lints and documentation in every combination of features'
+	@echo 'make check-aarch64  the CPU engine compiled for aarch64, and its tests on an emulator'
 	@echo 'make bench  benchmarks of the CPU engine'
 	@echo 'make bench-env    a Python with PyTorch, NumPy and OpenCV in .python, for sml bench --peers'
 	@echo 'make bench-peers  what runs in Python today beside the engine -> benches/results/ and README.md'
@@ -36,6 +37,9 @@ test: setup
 
 check: setup
 	scripts/check.sh
+
+check-aarch64:
+	@scripts/aarch64.sh
 
 bench: setup
 	cargo bench --locked

@@ -687,7 +687,8 @@ sml_status sml_engine_profile(struct sml_engine *engine,
 
 /**
  * Time that the stages of the latest batch took. Waits for that batch. SML_ERROR_NOT_MEASURED on a GPU before
- * sml_engine_profile and a batch behind it.
+ * sml_engine_profile and a batch behind it. On the CPU the stages run side by side, and the batch's time is divided among them by what
+ * the threads spent in each.
  *
  * # Safety
  * `timings` points to a structure as long as it says, which may be written to.

@@ -279,7 +279,8 @@ pub extern "C" fn sml_engine_profile(engine: *mut sml_engine, on: i32) -> sml_st
 }
 
 /// Time that the stages of the latest batch took. Waits for that batch. SML_ERROR_NOT_MEASURED on a GPU before
-/// sml_engine_profile and a batch behind it.
+/// sml_engine_profile and a batch behind it. On the CPU the stages run side by side, and the batch's time is divided among them by what
+/// the threads spent in each.
 ///
 /// # Safety
 /// `timings` points to a structure as long as it says, which may be written to.
