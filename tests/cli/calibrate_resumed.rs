@@ -152,3 +152,32 @@ fn any_parts_of_saved_logits_merge_into_the_whole() {
         }
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn interrupted_it_says_what_is_kept_and_goes_on_from_there() {
+    let (folder, names) = saved_logits();
+    folder.sml(&arguments(&names, &[])).succeeded();
+    let whole = result(&folder);
+    std::fs::remove_file(folder.path("stats.json")).unwrap();
+
+    let always = arguments(&names, &["--checkpoint-every", "0"]);
+    let mut child = folder.command(&always).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while inputs_done(&folder) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was interrupted");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    let done = inputs_done(&folder);
+    let told =
+        format!("sml: interrupted: {done} of {FILES} inputs are done; the same command goes on from there\n");
+    assert_eq!(errors, told);
+    assert!(output.stdout.is_empty() && !folder.path("stats.json").exists());
+
+    folder.sml(&arguments(&names, &[])).succeeded();
+    assert_eq!(result(&folder), whole);
+}
