@@ -693,7 +693,8 @@ sml_status sml_engine_profile(struct sml_engine *engine,
  * # Safety
  * `timings` points to a structure as long as it says, which may be written to.
  */
-sml_status sml_engine_timings(struct sml_engine *engine, struct sml_stage_timings *timings);
+sml_status sml_engine_timings(struct sml_engine *engine,
+                              struct sml_stage_timings *timings);
 
 /**
  * A CUDA stream (`CUstream`, `cudaStream_t`) that lives as long as the engine and does not wait for the default stream. NULL

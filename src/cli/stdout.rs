@@ -50,6 +50,7 @@ pub(super) fn print_json_line(value: &impl serde::Serialize) -> Result<()> {
 ///
 /// # Errors
 /// As [`print`].
+#[cfg(feature = "torch")]
 pub(super) fn json_line_is_read(value: &impl serde::Serialize) -> Result<bool> {
     is_read(&format!("{}\n", json(serde_json::to_string(value))?))
 }
