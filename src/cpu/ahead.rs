@@ -190,11 +190,12 @@ impl<'a> Lane<'a> {
     }
 
     /// Rows that go through a stage at once: as many as a run of logits has, but no more than an eighth of the lane, so that the
-    /// later stages get their turns in small images, too.
+    /// later stages get their turns in small images, too. Of upsampled rows more, so that the rows between the same two of
+    /// the logits are seldom those of two steps.
     fn step(&self) -> usize {
         let run = match self.work.task.logits.data() {
-            LogitsData::F32(_) => run_of::<f32>(),
-            LogitsData::F16(_) | LogitsData::BF16(_) => run_of::<f16>(),
+            LogitsData::F32(_) if self.work.task.upsampling.is_none() => run_of::<f32>(),
+            _ => run_of::<f16>(),
         };
         (run / self.work.size.width).clamp(1, self.rows.len().div_ceil(8))
     }

@@ -2,47 +2,69 @@
 
 use super::sampling::{self, Sample};
 
-/// Output columns that lie in one cell, that is, between the same two columns of the logits.
+/// Pixels of a quad that are computed together: upsampling is rarely by less.
+pub(super) const QUAD: usize = 4;
+
+/// Columns of the output that stay in the nearest cache together. No quad crosses their bounds.
+pub(super) const BLOCK: usize = 256;
+
+/// Up to [`QUAD`] neighbouring output columns in one cell, that is, between the same two columns of the logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Run {
+pub(super) struct Quad {
     /// The left of these two.
-    pub cell: usize,
-    /// First output column of the run, and the one after its last.
-    pub start: usize,
-    pub end: usize,
+    pub cell: u32,
+    /// First output column.
+    pub start: u32,
+    pub length: u32,
 }
 
 /// The columns of the output.
 pub(super) struct Columns {
     samples: Vec<Sample>,
-    /// Weights of the left and of the right neighbour.
+    /// Weights of the left and of the right neighbour, and [`QUAD`] that belong to no column: a quad may take what is behind
+    /// its end.
     left: Vec<f32>,
     right: Vec<f32>,
-    runs: Vec<Run>,
+    /// From left to right.
+    quads: Vec<Quad>,
+    /// First quad of each block, and the number of quads.
+    blocks: Vec<usize>,
     width: usize,
 }
 
 impl Columns {
     /// For an output of up to `width` columns.
     pub(super) fn new(width: usize) -> Self {
-        let weights = || vec![0.0; width];
-        let runs = Vec::with_capacity(width);
-        Self { samples: vec![Sample::default(); width], left: weights(), right: weights(), runs, width }
+        let weights = || vec![0.0; width + QUAD];
+        Self {
+            samples: vec![Sample::default(); width],
+            left: weights(),
+            right: weights(),
+            quads: Vec::with_capacity(width),
+            blocks: Vec::with_capacity(width.div_ceil(BLOCK) + 1),
+            width,
+        }
     }
 
     /// Places `width` columns between `input` ones. Allocates nothing.
     pub(super) fn place(&mut self, width: usize, input: usize, align_corners: bool) {
         self.width = width;
         sampling::fill(&mut self.samples[..width], input, align_corners);
-        self.runs.clear();
+        self.quads.clear();
+        self.blocks.clear();
         for (x, sample) in self.samples[..width].iter().enumerate() {
             (self.left[x], self.right[x]) = (1.0 - sample.weight, sample.weight);
-            let cell = sample.first as usize;
-            match self.runs.last_mut() {
-                Some(run) if run.cell == cell => run.end = x + 1,
-                _ => self.runs.push(Run { cell, start: x, end: x + 1 }),
+            if x % BLOCK == 0 {
+                self.blocks.push(self.quads.len());
+            }
+            match self.quads.last_mut() {
+                Some(quad) if quad.cell == sample.first && quad.length < QUAD as u32 && x % BLOCK != 0 => {
+                    quad.length += 1;
+                }
+                _ => self.quads.push(Quad { cell: sample.first, start: x as u32, length: 1 }),
             }
         }
+        self.blocks.push(self.quads.len());
     }
 
     pub(super) fn width(&self) -> usize {
@@ -53,19 +75,19 @@ impl Columns {
         &self.samples[..self.width]
     }
 
-    /// Weights of the left neighbours.
+    /// Weights of the left neighbours, [`QUAD`] more than there are columns.
     pub(super) fn left(&self) -> &[f32] {
-        &self.left[..self.width]
+        &self.left[..self.width + QUAD]
     }
 
-    /// Weights of the right neighbours.
+    /// Weights of the right neighbours, [`QUAD`] more than there are columns.
     pub(super) fn right(&self) -> &[f32] {
-        &self.right[..self.width]
+        &self.right[..self.width + QUAD]
     }
 
-    /// The runs, from left to right.
-    pub(super) fn runs(&self) -> &[Run] {
-        &self.runs
+    /// Quads of the [`BLOCK`] columns from `x` on, which begins a block.
+    pub(super) fn quads(&self, x: usize) -> &[Quad] {
+        &self.quads[self.blocks[x / BLOCK]..self.blocks[x / BLOCK + 1]]
     }
 }
 
@@ -74,21 +96,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_cover_every_column_once() {
-        let mut columns = Columns::new(64);
+    fn quads_cover_every_column_once() {
+        let mut columns = Columns::new(1030);
         for (input, width, align) in
-            [(8, 64, false), (8, 64, true), (64, 64, false), (3, 50, true), (1, 7, false)]
+            [(8, 64, false), (8, 64, true), (64, 64, false), (3, 50, true), (1, 7, false), (5, 1030, false)]
         {
             columns.place(width, input, align);
-            assert_eq!(columns.runs()[0].start, 0);
-            assert!(columns.runs().windows(2).all(|pair| pair[0].end == pair[1].start));
-            assert_eq!(columns.runs().last().map(|run| run.end), Some(width));
-            for run in columns.runs() {
-                for x in run.start..run.end {
-                    assert_eq!(columns.samples()[x].first as usize, run.cell);
-                    assert_eq!(columns.right()[x], columns.samples()[x].weight);
-                    assert_eq!(columns.left()[x], 1.0 - columns.right()[x]);
+            let mut x = 0;
+            for block in (0..width).step_by(BLOCK) {
+                let quads = columns.quads(block);
+                assert_eq!(quads[0].start as usize, block);
+                for quad in quads {
+                    assert!(quad.start as usize == x && (1..=QUAD).contains(&(quad.length as usize)));
+                    for _ in 0..quad.length {
+                        assert_eq!(columns.samples()[x].first, quad.cell);
+                        assert_eq!(columns.right()[x], columns.samples()[x].weight);
+                        assert_eq!(columns.left()[x], 1.0 - columns.right()[x]);
+                        x += 1;
+                    }
                 }
+                assert_eq!(x, width.min(block + BLOCK));
             }
         }
     }

@@ -12,6 +12,7 @@
 //! compiled once, for the least of the instruction sets, and only called from code for the others.
 
 mod ahead;
+mod cells;
 mod columns;
 mod cut;
 mod edges;

@@ -18,11 +18,31 @@ pub(super) struct Moments {
 
 impl Moments {
     pub fn new(standardization: &Standardization) -> Self {
-        let mut moments = Self { mean: [0.0; 256], deviation: [1.0; 256] };
+        let mut moments = Self::NEUTRAL;
         let Standardization { mean, standard_deviation, .. } = standardization;
         moments.mean.iter_mut().zip(mean).for_each(|(to, from)| *to = *from);
         moments.deviation.iter_mut().zip(standard_deviation).for_each(|(to, from)| *to = *from);
         moments
+    }
+
+    /// Those that change nothing, for scores that are not standardized.
+    pub const NEUTRAL: Self = Self { mean: [0.0; 256], deviation: [1.0; 256] };
+
+    /// Mean and standard deviation of a class.
+    #[inline(always)]
+    pub fn of(&self, class: u8) -> (f32, f32) {
+        (self.mean[usize::from(class)], self.deviation[usize::from(class)])
+    }
+
+    /// Standardizes four max logits in place.
+    #[inline(always)]
+    pub fn standardize_four(&self, score: &mut [f32; 4], classes: [u8; 4]) {
+        let [a, b, c, d] = classes;
+        let (a, b, c, d) = (self.of(a), self.of(b), self.of(c), self.of(d));
+        let (means, deviations) = ([a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]);
+        for i in 0..4 {
+            score[i] = (score[i] - means[i]) / deviations[i];
+        }
     }
 
     /// Standardizes max logits in place.

@@ -6,10 +6,26 @@
 /// Bytes between what is read and what is asked for. benches/NOTES.md has what other distances take.
 const AHEAD: usize = 1536;
 
-/// Asks for what lies [`AHEAD`] of the element `at` of a run, in the run or beyond its end. It is a hint: any address will do.
+/// Bytes that arrive together.
+const LINE: usize = 64;
+
+/// Asks for what lies [`AHEAD`] of the element `at` of a run, in the run or beyond its end.
 #[inline(always)]
 pub(super) fn ahead<T>(run: &[T], at: usize) {
-    let address = run.as_ptr().wrapping_add(at + AHEAD / size_of::<T>());
+    ask(run.as_ptr().wrapping_add(at + AHEAD / size_of::<T>()));
+}
+
+/// Asks for all of a run.
+#[inline(always)]
+pub(super) fn all<T>(run: &[T]) {
+    for at in (0..run.len()).step_by(LINE / size_of::<T>()) {
+        ask(run.as_ptr().wrapping_add(at));
+    }
+}
+
+/// It is a hint: any address will do.
+#[inline(always)]
+fn ask<T>(address: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     if let Some(sse) = pulp::core_arch::x86::Sse::try_new() {
         const INTO_ALL_CACHES: i32 = std::arch::x86_64::_MM_HINT_T0;

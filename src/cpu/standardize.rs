@@ -51,6 +51,16 @@ pub(super) struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// What max logits are standardized with to become scores of the winner.
+    #[inline(always)]
+    pub(super) fn moments(&self) -> &Moments {
+        static NEUTRAL: Moments = Moments::NEUTRAL;
+        match (self.score, self.moments) {
+            (Score::Sml, Some(moments)) => moments,
+            _ => &NEUTRAL,
+        }
+    }
+
     /// True where the winner alone is needed and neighbouring pixels of a class lie side by side.
     #[inline(always)]
     fn is_read_in_place(&self) -> bool {
@@ -78,12 +88,36 @@ impl WithSimd for Rows<'_> {
             // Row follows row without a gap, as if they were one.
             return in_place(simd, task, scratch, first, score, prediction);
         }
-        let rows = score.chunks_exact_mut(width).zip(prediction.chunks_exact_mut(width));
-        let mut non_finite = 0;
-        for (i, (score, prediction)) in rows.enumerate() {
-            non_finite += row(simd, task, scratch, first + i, score, prediction);
+        let (mut non_finite, mut done, rows) = (0, 0, score.len() / width);
+        while done < rows {
+            let (score, prediction) = (&mut score[done * width..], &mut prediction[done * width..]);
+            let upsampled = task.upsampled_winners(&mut scratch.upsample, first + done, score, prediction);
+            if upsampled == 0 {
+                let (score, prediction) = (&mut score[..width], &mut prediction[..width]);
+                non_finite += row(simd, task, scratch, first + done, score, prediction);
+            }
+            done += upsampled.max(1);
         }
         non_finite
+    }
+}
+
+impl Task<'_> {
+    /// Scores rows from `y` on where it pays to rule classes out, and tells how many.
+    #[inline(always)]
+    fn upsampled_winners(
+        &self,
+        scratch: &mut upsample::Scratch,
+        y: usize,
+        score: &mut [f32],
+        prediction: &mut [u8],
+    ) -> usize {
+        let Some((rows, columns)) = self.upsampling else { return 0 };
+        if !self.score.is_the_winners() || columns.width() < self.logits.shape().size.width {
+            return 0;
+        }
+        let rows = &rows[y..][..score.len() / columns.width()];
+        upsample::rows(self, scratch, rows, columns, score, prediction)
     }
 }
 
@@ -98,11 +132,7 @@ fn row<S: Simd>(
     score: &mut [f32],
     prediction: &mut [u8],
 ) -> u64 {
-    if let Some((rows, columns)) = task.upsampling {
-        let pays = task.score.is_the_winners() && columns.width() >= task.logits.shape().size.width;
-        if pays && upsample::row(task, &mut scratch.upsample, rows[y], columns, score, prediction) {
-            return 0;
-        }
+    if let Some((rows, _)) = task.upsampling {
         scratch.tile.interpolate_rows(task, rows[y]);
     }
     if task.is_read_in_place() {
