@@ -21,8 +21,7 @@ pub(super) struct Quad {
 /// The columns of the output.
 pub(super) struct Columns {
     samples: Vec<Sample>,
-    /// Weights of the left and of the right neighbour, and [`QUAD`] that belong to no column: a quad may take what is behind
-    /// its end.
+    /// Weights of the left and of the right neighbour: whole blocks of them, and [`QUAD`] more, since a quad takes what is behind its end.
     left: Vec<f32>,
     right: Vec<f32>,
     /// From left to right.
@@ -35,7 +34,7 @@ pub(super) struct Columns {
 impl Columns {
     /// For an output of up to `width` columns.
     pub(super) fn new(width: usize) -> Self {
-        let weights = || vec![0.0; width + QUAD];
+        let weights = || vec![0.0; width.next_multiple_of(BLOCK) + QUAD];
         Self {
             samples: vec![Sample::default(); width],
             left: weights(),
@@ -71,18 +70,10 @@ impl Columns {
         self.width
     }
 
-    pub(super) fn samples(&self) -> &[Sample] {
-        &self.samples[..self.width]
-    }
-
-    /// Weights of the left neighbours, [`QUAD`] more than there are columns.
-    pub(super) fn left(&self) -> &[f32] {
-        &self.left[..self.width + QUAD]
-    }
-
-    /// Weights of the right neighbours, [`QUAD`] more than there are columns.
-    pub(super) fn right(&self) -> &[f32] {
-        &self.right[..self.width + QUAD]
+    /// Weights of the left and of the right neighbours of the [`BLOCK`] columns from `x` on, which begins a block, and of [`QUAD`] more.
+    #[inline(always)]
+    pub(super) fn weights(&self, x: usize) -> Option<[&[f32; BLOCK + QUAD]; 2]> {
+        Some([self.left[x..].first_chunk()?, self.right[x..].first_chunk()?])
     }
 
     /// Quads of the [`BLOCK`] columns from `x` on, which begins a block.
@@ -109,9 +100,10 @@ mod tests {
                 for quad in quads {
                     assert!(quad.start as usize == x && (1..=QUAD).contains(&(quad.length as usize)));
                     for _ in 0..quad.length {
-                        assert_eq!(columns.samples()[x].first, quad.cell);
-                        assert_eq!(columns.right()[x], columns.samples()[x].weight);
-                        assert_eq!(columns.left()[x], 1.0 - columns.right()[x]);
+                        let sample = sampling::sample(x, width, input, align);
+                        let [left, right] = columns.weights(block).unwrap().map(|weights| weights[x - block]);
+                        assert_eq!((quad.cell, right), (sample.first, sample.weight));
+                        assert_eq!(left, 1.0 - right);
                         x += 1;
                     }
                 }

@@ -45,12 +45,15 @@ impl Cut {
         let Needs { halo, ahead } = needs;
         // Seams need copies of rows that lanes have gone ahead with.
         let tall = 2 * (ahead.margin + ahead.reach) + ahead.reach.max(halo);
-        let cut = Self::into(height, most.min(TALL_PER_THREAD * threads), tall);
         if threads == 1 {
             return Self { rows: height, lanes: 1, height, ahead: Some(ahead) };
         }
-        if cut.lanes >= threads {
-            return Self { ahead: Some(ahead), ..cut };
+        for wanted in (1..=TALL_PER_THREAD).rev().map(|each| each * threads).filter(|&lanes| lanes <= most) {
+            let cut = Self::into(height, wanted, tall);
+            // As many for every thread: in small images one more lane for some of them would be much of the frame.
+            if cut.lanes == wanted {
+                return Self { ahead: Some(ahead), ..cut };
+            }
         }
         Self::into(height, most, halo.max(ahead.reach))
     }
@@ -113,7 +116,7 @@ mod tests {
                     let needs = Needs { halo, ahead: Ahead { margin, reach } };
                     let cut = Cut::new(height, threads, 8.max(threads), needs);
                     let Some(ahead) = cut.ahead else { continue };
-                    assert!(cut.lanes >= threads || threads == 1, "{cut:?}");
+                    assert!(cut.lanes % threads == 0, "{cut:?}");
                     for lane in 0..cut.lanes {
                         let suppressed = cut.inner(lane, ahead.margin);
                         let smoothed = cut.inner(lane, ahead.margin + ahead.reach);

@@ -13,6 +13,7 @@
 
 mod ahead;
 mod cells;
+mod channels_last;
 mod columns;
 mod cut;
 mod edges;

@@ -34,17 +34,6 @@ impl Moments {
         (self.mean[usize::from(class)], self.deviation[usize::from(class)])
     }
 
-    /// Standardizes four max logits in place.
-    #[inline(always)]
-    pub fn standardize_four(&self, score: &mut [f32; 4], classes: [u8; 4]) {
-        let [a, b, c, d] = classes;
-        let (a, b, c, d) = (self.of(a), self.of(b), self.of(c), self.of(d));
-        let (means, deviations) = ([a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]);
-        for i in 0..4 {
-            score[i] = (score[i] - means[i]) / deviations[i];
-        }
-    }
-
     /// Standardizes max logits in place.
     #[inline(always)]
     pub fn standardize(&self, score: &mut [f32], prediction: &[u8]) {

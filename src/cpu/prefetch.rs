@@ -6,6 +6,9 @@
 /// Bytes between what is read and what is asked for. benches/NOTES.md has what other distances take.
 const AHEAD: usize = 1536;
 
+/// The same for a single stream.
+const FAR_AHEAD: usize = 8192;
+
 /// Bytes that arrive together.
 const LINE: usize = 64;
 
@@ -15,11 +18,18 @@ pub(super) fn ahead<T>(run: &[T], at: usize) {
     ask(run.as_ptr().wrapping_add(at + AHEAD / size_of::<T>()));
 }
 
-/// Asks for all of a run.
+/// As [`ahead`], for all of the run: of a single stream that is left alone now and then, while what was read is worked on.
 #[inline(always)]
-pub(super) fn all<T>(run: &[T]) {
+pub(super) fn far_ahead<T>(run: &[T]) {
+    behind(run, FAR_AHEAD / size_of::<T>());
+}
+
+/// Asks for as much memory as the run has, so many elements behind its beginning.
+#[inline(always)]
+pub(super) fn behind<T>(run: &[T], elements: usize) {
+    let start = run.as_ptr().wrapping_add(elements);
     for at in (0..run.len()).step_by(LINE / size_of::<T>()) {
-        ask(run.as_ptr().wrapping_add(at));
+        ask(start.wrapping_add(at));
     }
 }
 

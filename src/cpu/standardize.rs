@@ -91,7 +91,8 @@ impl WithSimd for Rows<'_> {
         let (mut non_finite, mut done, rows) = (0, 0, score.len() / width);
         while done < rows {
             let (score, prediction) = (&mut score[done * width..], &mut prediction[done * width..]);
-            let upsampled = task.upsampled_winners(&mut scratch.upsample, first + done, score, prediction);
+            let upsampled =
+                task.upsampled_winners(simd, &mut scratch.upsample, first + done, score, prediction);
             if upsampled == 0 {
                 let (score, prediction) = (&mut score[..width], &mut prediction[..width]);
                 non_finite += row(simd, task, scratch, first + done, score, prediction);
@@ -105,8 +106,9 @@ impl WithSimd for Rows<'_> {
 impl Task<'_> {
     /// Scores rows from `y` on where it pays to rule classes out, and tells how many.
     #[inline(always)]
-    fn upsampled_winners(
+    fn upsampled_winners<S: Simd>(
         &self,
+        simd: S,
         scratch: &mut upsample::Scratch,
         y: usize,
         score: &mut [f32],
@@ -117,7 +119,7 @@ impl Task<'_> {
             return 0;
         }
         let rows = &rows[y..][..score.len() / columns.width()];
-        upsample::rows(self, scratch, rows, columns, score, prediction)
+        upsample::rows(simd, self, scratch, rows, columns, score, prediction)
     }
 }
 

@@ -7,32 +7,36 @@
 //! Upsampling interpolates vertically first: once a row for each source column, into scratch memory of
 //! classes x (source width); the horizontal step then takes two neighbours of it an output pixel.
 
-use std::ops::Range;
-
 use pulp::Simd;
 
+use super::channels_last::{self, Pixels};
+use super::columns::{BLOCK, Columns, QUAD};
 use super::element::Element;
 use super::exponential::exp;
 use super::maxima;
 use super::sampling::Sample;
-use super::square;
 use super::standardize::{Task, standardize_winners};
 use crate::logits::LogitsData;
 use crate::{NonFinite, Score};
 
 /// Pixels of a tile.
-pub(super) const TILE: usize = 256;
+pub(super) const TILE: usize = BLOCK;
 
-/// Pixels of NHWC logits that are transposed together.
-const PIXELS: usize = 32;
+/// Elements from a class of a tile to the next: a line of the caches more, so that a pixel's logits do not fall on each other in them.
+pub(super) const PITCH: usize = TILE + 16;
+
+/// Elements from a class of an interpolated source row to the next.
+fn source_pitch(width: usize) -> usize {
+    width + 1
+}
 
 /// Scratch memory of one thread.
 pub(super) struct Scratch {
     /// One run of [`TILE`] pixels a class.
     tile: Vec<f32>,
-    /// [`PIXELS`] pixels of NHWC logits, as float32.
+    /// A few pixels of NHWC logits, as float32.
     widened: Vec<f32>,
-    /// Upsampling: one run of source-width values a class, interpolated vertically.
+    /// Upsampling: one run of source-width values a class, and the last of them again, interpolated vertically.
     source_rows: Vec<f32>,
     maximum: Vec<f32>,
     class: Vec<u32>,
@@ -46,9 +50,9 @@ impl Scratch {
     /// For logits of up to so many classes and columns.
     pub(super) fn new(classes: usize, source_width: usize) -> Self {
         Self {
-            tile: vec![0.0; classes * TILE],
-            widened: vec![0.0; classes * PIXELS],
-            source_rows: vec![0.0; classes * source_width],
+            tile: vec![0.0; classes * PITCH],
+            widened: vec![0.0; classes * channels_last::PIXELS],
+            source_rows: vec![0.0; classes * source_pitch(source_width)],
             maximum: vec![0.0; TILE],
             class: vec![0; TILE],
             magnitude: vec![0; TILE],
@@ -83,7 +87,7 @@ pub(super) fn tiles<S: Simd>(
     for (i, (score, prediction)) in score.chunks_mut(TILE).zip(prediction.chunks_mut(TILE)).enumerate() {
         let (x, width) = (start + i * TILE, score.len());
         match (task.upsampling, task.logits.data()) {
-            (Some((_, columns)), _) => interpolate_columns(task, &columns.samples()[x..x + width], scratch),
+            (Some((_, columns)), _) => interpolate_columns(task, columns, x, scratch),
             (None, LogitsData::F32(data)) => gather(data, task, y, x, width, scratch),
             (None, LogitsData::F16(data)) => gather(data, task, y, x, width, scratch),
             (None, LogitsData::BF16(data)) => gather(data, task, y, x, width, scratch),
@@ -99,7 +103,8 @@ fn interpolate_rows<T: Element>(data: &[T], task: &Task<'_>, at: Sample, rows: &
     let [_, class_stride, row_stride, stride] = task.logits.strides();
     let width = task.logits.shape().size.width;
     let (upper, lower) = (1.0 - at.weight, at.weight);
-    for (class, row) in rows.chunks_exact_mut(width).take(task.logits.shape().classes).enumerate() {
+    let pitch = source_pitch(width);
+    for (class, row) in rows.chunks_exact_mut(pitch).take(task.logits.shape().classes).enumerate() {
         let first = &data[class * class_stride + at.first as usize * row_stride..];
         let second = &data[class * class_stride + at.second as usize * row_stride..];
         if stride == 1 {
@@ -108,21 +113,28 @@ fn interpolate_rows<T: Element>(data: &[T], task: &Task<'_>, at: Sample, rows: &
                 *out = a.to_f32() * upper + b.to_f32() * lower;
             }
         } else {
-            for (x, out) in row.iter_mut().enumerate() {
+            for (x, out) in row[..width].iter_mut().enumerate() {
                 *out = first[x * stride].to_f32() * upper + second[x * stride].to_f32() * lower;
             }
         }
+        row[width] = row[width - 1];
     }
 }
 
-/// Horizontal interpolation of every class into the tile.
+/// Horizontal interpolation of every class into the tile that begins with column `x`.
 #[inline(always)]
-fn interpolate_columns(task: &Task<'_>, columns: &[Sample], scratch: &mut Scratch) {
-    let width = task.logits.shape().size.width;
-    let runs = scratch.tile.chunks_exact_mut(TILE).take(task.logits.shape().classes);
-    for (run, row) in runs.zip(scratch.source_rows.chunks_exact(width)) {
-        for (out, at) in run.iter_mut().zip(columns) {
-            *out = row[at.first as usize] * (1.0 - at.weight) + row[at.second as usize] * at.weight;
+fn interpolate_columns(task: &Task<'_>, columns: &Columns, x: usize, scratch: &mut Scratch) {
+    let Some([left, right]) = columns.weights(x) else { return };
+    let (pitch, quads) = (source_pitch(task.logits.shape().size.width), columns.quads(x));
+    let runs = scratch.tile.as_chunks_mut::<PITCH>().0.iter_mut().take(task.logits.shape().classes);
+    for (run, row) in runs.zip(scratch.source_rows.chunks_exact(pitch)) {
+        for quad in quads {
+            // What a quad writes beyond its end is the next one's, or the run's that nobody reads.
+            let (at, cell) = (quad.start as usize % BLOCK, quad.cell as usize);
+            let (first, second) = (row[cell], row[cell + 1]);
+            for i in at..at + QUAD {
+                run[i] = first * left[i] + second * right[i];
+            }
         }
     }
 }
@@ -134,22 +146,10 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
     let classes = task.logits.shape().classes;
     let start = y * row_stride + x * stride;
     if class_stride == 1 && stride != 1 {
-        // Channels last: the classes of a pixel lie side by side, so the tile is transposed while it is read.
-        // Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them. Narrow
-        // ones are widened before, side by side, where vectors do it.
-        let Scratch { tile, widened, .. } = scratch;
-        for from in (0..width).step_by(PIXELS) {
-            let count = PIXELS.min(width - from);
-            let pixels = &data[start + from * stride..][..(count - 1) * stride + classes];
-            let (pixels, pitch) = match T::as_f32(pixels) {
-                Some(pixels) => (pixels, stride),
-                None => (widen(pixels, stride, classes, widened), classes),
-            };
-            transpose(pixels, pitch, classes, from..from + count, tile);
-        }
-        return;
+        let pixels = Pixels { logits: &data[start..], stride, classes };
+        return pixels.turn_over(width, &mut scratch.widened, &mut scratch.tile);
     }
-    for (class, run) in scratch.tile.chunks_exact_mut(TILE).take(classes).enumerate() {
+    for (class, run) in scratch.tile.chunks_exact_mut(PITCH).take(classes).enumerate() {
         let from = &data[class * class_stride + start..];
         if stride == 1 {
             for (out, value) in run.iter_mut().zip(&from[..width]) {
@@ -163,64 +163,6 @@ fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: us
     }
 }
 
-/// Puts the classes of pixels that lie `pitch` apart into the runs of the tile, from column `columns.start` on: four classes of four
-/// pixels at once, in vectors.
-#[inline(always)]
-fn transpose(pixels: &[f32], pitch: usize, classes: usize, columns: Range<usize>, tile: &mut [f32]) {
-    let (count, from) = (columns.len(), columns.start);
-    let mut done = 0;
-    if classes >= 4 {
-        while done + 4 <= count {
-            for class in (0..classes).step_by(4) {
-                // The last four overlap those before: doing classes twice changes nothing.
-                let class = class.min(classes - 4);
-                // Spelled out: a closure in `from_fn` would be compiled for the least of the instruction sets and called.
-                let at = done * pitch + class;
-                let rows = [
-                    four(pixels, at),
-                    four(pixels, at + pitch),
-                    four(pixels, at + 2 * pitch),
-                    four(pixels, at + 3 * pitch),
-                ];
-                let [a, b, c, d] = square::transposed(rows);
-                let out = class * TILE + from + done;
-                tile[out..out + 4].copy_from_slice(&a);
-                tile[out + TILE..out + TILE + 4].copy_from_slice(&b);
-                tile[out + 2 * TILE..out + 2 * TILE + 4].copy_from_slice(&c);
-                tile[out + 3 * TILE..out + 3 * TILE + 4].copy_from_slice(&d);
-            }
-            done += 4;
-        }
-    }
-    for class in 0..classes {
-        let run = &mut tile[class * TILE + from..][..count];
-        for (i, out) in run.iter_mut().enumerate().skip(done) {
-            *out = pixels[i * pitch + class];
-        }
-    }
-}
-
-#[inline(always)]
-fn four(pixels: &[f32], at: usize) -> [f32; 4] {
-    let pixels = &pixels[at..at + 4];
-    [pixels[0], pixels[1], pixels[2], pixels[3]]
-}
-
-/// Pixels that lie `stride` apart as float32, one after the other.
-#[inline(always)]
-fn widen<'a, T: Element>(pixels: &[T], stride: usize, classes: usize, widened: &'a mut [f32]) -> &'a [f32] {
-    // Without gaps between the pixels it is one long run.
-    let length = if stride == classes { pixels.len() } else { classes };
-    let mut end = 0;
-    for pixel in pixels.chunks(stride.max(length)) {
-        for (out, logit) in widened[end..].iter_mut().zip(&pixel[..length]) {
-            *out = logit.to_f32();
-        }
-        end += length;
-    }
-    &widened[..end]
-}
-
 /// Prediction and score of the pixels whose logits lie in the tile.
 #[inline(always)]
 fn tile<S: Simd>(
@@ -232,7 +174,7 @@ fn tile<S: Simd>(
 ) -> u64 {
     let (width, classes) = (score.len(), task.logits.shape().classes);
     let Scratch { tile, maximum, class, .. } = scratch;
-    let run = |class: usize| &tile[class * TILE..][..width];
+    let run = |class: usize| &tile[class * PITCH..][..width];
     let is_finite = maxima::of_floats(simd, &mut class[..width], classes, run, &mut maximum[..width]);
     if !is_finite {
         maximize(scratch, classes, width);
@@ -276,7 +218,7 @@ fn maximize(scratch: &mut Scratch, classes: usize, width: usize) {
     for (bits, value) in magnitude.iter_mut().zip(&*maximum) {
         *bits = value.to_bits() & 0x7fff_ffff;
     }
-    for (candidate, run) in tile.chunks_exact(TILE).take(classes).enumerate().skip(1) {
+    for (candidate, run) in tile.chunks_exact(PITCH).take(classes).enumerate().skip(1) {
         let run = &run[..width];
         for i in 0..width {
             let value = run[i];
@@ -303,7 +245,7 @@ fn sum_exponentials<const WEIGHTED: bool>(
     let (sum, weighted_sum) = (&mut sum[..width], &mut weighted_sum[..width]);
     sum.fill(0.0);
     weighted_sum.fill(0.0);
-    for run in tile.chunks_exact(TILE).take(classes) {
+    for run in tile.chunks_exact(PITCH).take(classes) {
         let run = &run[..width];
         match temperature {
             None => add_exponentials::<WEIGHTED>(run, maximum, |distance| distance, sum, weighted_sum),
@@ -370,7 +312,7 @@ fn count_non_finite(
         && count > 0
     {
         for i in (0..score.len()).filter(|&i| broken(scratch.magnitude[i])) {
-            let pixel = (0..classes).map(|class| (class, scratch.tile[class * TILE + i]));
+            let pixel = (0..classes).map(|class| (class, scratch.tile[class * PITCH + i]));
             let best = pixel.filter(|(_, v)| v.is_finite()).fold(None, |best: Option<(usize, f32)>, next| {
                 best.filter(|(_, value)| *value >= next.1).or(Some(next))
             });

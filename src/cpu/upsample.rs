@@ -5,6 +5,8 @@
 //! a row is one loop over vectors, wherever the cells lie. Where several classes can win in a cell, its pixels are done
 //! again, candidate by candidate.
 
+use pulp::Simd;
+
 use super::cells::{Cells, Planes, SourceRow, WORD};
 use super::columns::{BLOCK, Columns, QUAD, Quad};
 use super::moments::Moments;
@@ -58,7 +60,8 @@ impl Scratch {
 /// Scores as many of the first rows as lie between the same two rows of the logits, and tells how many. None when a logit that they depend on
 /// is not finite; nothing is written then.
 #[inline(always)]
-pub(super) fn rows(
+pub(super) fn rows<S: Simd>(
+    simd: S,
     task: &Task<'_>,
     scratch: &mut Scratch,
     rows: &[Sample],
@@ -84,21 +87,23 @@ pub(super) fn rows(
             quads,
             moments,
         );
-        let (left, right) = (&columns.left()[from..][..count], &columns.right()[from..][..count]);
+        let Some(weights) = columns.weights(from) else { return 0 };
         ask_for_next_row(task, second as usize + 1, quads);
         for (row, at) in rows.iter().enumerate() {
             let pixels = row * width + from..row * width + from + count;
-            block.blend(at.weight, left, right, &mut score[pixels.clone()]);
+            // The next rows will be written.
+            prefetch::behind(&score[pixels.clone()], together * width);
+            block.blend(at.weight, weights, &mut score[pixels.clone()]);
             prediction[pixels].copy_from_slice(&block.class[..count]);
         }
-        for quad in quads {
-            if !cells.has_several(quad.cell as usize) {
-                continue;
-            }
-            let contest = Contest { cells, planes, columns, quad };
-            for (row, at) in rows.iter().enumerate() {
-                let start = row * width + quad.start as usize;
-                contest.decide(at.weight, moments, &mut score[start..], &mut prediction[start..]);
+        for (i, rows) in rows.chunks(ROWS).enumerate() {
+            let rows = Heights::of(rows);
+            for quad in quads {
+                if cells.has_several(quad.cell as usize) {
+                    let contest = Contest { cells, planes, weights, moments, quad };
+                    let pixels = i * ROWS * width + quad.start as usize..;
+                    contest.decide(simd, &rows, width, &mut score[pixels.clone()], &mut prediction[pixels]);
+                }
             }
         }
     }
@@ -124,7 +129,7 @@ fn ask_for<T>(data: &[T], task: &Task<'_>, row: usize, quads: &[Quad]) {
     }
     let start = row * row_stride + first.cell as usize;
     for class in 0..shape.classes {
-        prefetch::all(&data[class * class_stride + start..][..(last.cell - first.cell) as usize + 1]);
+        prefetch::behind(&data[class * class_stride + start..][..(last.cell - first.cell) as usize + 1], 0);
     }
 }
 
@@ -179,9 +184,9 @@ impl Block {
         }
     }
 
-    /// Interpolates and standardizes the pixels of one row: `weight` is that of the lower row, `left` and `right` those of the columns.
+    /// Interpolates and standardizes the pixels of one row: `weight` is that of the lower row, `left` and `right` are those of the columns.
     #[inline(always)]
-    fn blend(&self, weight: f32, left: &[f32], right: &[f32], score: &mut [f32]) {
+    fn blend(&self, weight: f32, [left, right]: [&[f32; BLOCK + QUAD]; 2], score: &mut [f32]) {
         let count = score.len();
         let (left, right) = (&left[..count], &right[..count]);
         let (upper_left, upper_right) = (&self.upper_left[..count], &self.upper_right[..count]);
@@ -195,38 +200,100 @@ impl Block {
     }
 }
 
+/// Rows of a quad that are decided together, and pixels of these.
+const ROWS: usize = 4;
+const PIXELS: usize = ROWS * QUAD;
+
+/// Where up to [`ROWS`] rows lie between two rows of the logits: the weights of these for each pixel.
+struct Heights {
+    upper: [f32; PIXELS],
+    lower: [f32; PIXELS],
+    count: usize,
+}
+
+impl Heights {
+    #[inline(always)]
+    fn of(rows: &[Sample]) -> Self {
+        let last = rows.len().saturating_sub(1);
+        let weight = |row: usize| rows.get(row.min(last)).map_or(0.0, |row| row.weight);
+        let lower = [weight(0), weight(1), weight(2), weight(3)];
+        let upper = [1.0 - lower[0], 1.0 - lower[1], 1.0 - lower[2], 1.0 - lower[3]];
+        let mut heights = Self { upper: [0.0; PIXELS], lower: [0.0; PIXELS], count: rows.len() };
+        for i in 0..PIXELS {
+            (heights.upper[i], heights.lower[i]) = (upper[i / QUAD], lower[i / QUAD]);
+        }
+        heights
+    }
+}
+
 /// A quad of a cell where several classes can win.
 struct Contest<'a> {
     cells: &'a Cells,
     /// The rows of the logits above and below.
     planes: [Planes<'a>; 2],
-    columns: &'a Columns,
+    /// Of the block's columns.
+    weights: [&'a [f32; BLOCK + QUAD]; 2],
+    moments: &'a Moments,
     quad: &'a Quad,
 }
 
 impl Contest<'_> {
-    /// Scores and classes of the quad's pixels in a row.
+    /// Scores and classes of the rows, which begin with the quad's first pixel and are `width` long.
     #[inline(always)]
-    fn decide(&self, weight: f32, moments: &Moments, score: &mut [f32], prediction: &mut [u8]) {
-        let (mut scores, winners) = self.winners(weight);
-        let classes = [winners[0] as u8, winners[1] as u8, winners[2] as u8, winners[3] as u8];
-        moments.standardize_four(&mut scores, classes);
-        match (self.quad.length as usize, score.first_chunk_mut(), prediction.first_chunk_mut()) {
-            (QUAD, Some(score), Some(prediction)) => (*score, *prediction) = (scores, classes),
-            (length, ..) => {
-                score[..length].copy_from_slice(&scores[..length]);
-                prediction[..length].copy_from_slice(&classes[..length]);
+    fn decide<S: Simd>(
+        &self,
+        simd: S,
+        rows: &Heights,
+        width: usize,
+        score: &mut [f32],
+        prediction: &mut [u8],
+    ) {
+        let (scores, winners) = self.winners(simd, rows);
+        let decided = scores.as_chunks::<QUAD>().0.iter().zip(winners.as_chunks::<QUAD>().0);
+        for (row, (scores, winners)) in decided.take(rows.count).enumerate() {
+            let (score, prediction) = (&mut score[row * width..], &mut prediction[row * width..]);
+            match (self.quad.length as usize, score.first_chunk_mut(), prediction.first_chunk_mut()) {
+                (QUAD, Some(score), Some(prediction)) => (*score, *prediction) = (*scores, *winners),
+                (length, ..) => {
+                    score[..length].copy_from_slice(&scores[..length]);
+                    prediction[..length].copy_from_slice(&winners[..length]);
+                }
             }
         }
     }
 
-    /// Max logits and classes of the quad's pixels in a row; `weight` is that of the lower row of the logits.
+    /// Scores and classes of the quad's pixels.
     #[inline(always)]
-    fn winners(&self, weight: f32) -> ([f32; QUAD], [u32; QUAD]) {
+    fn winners<S: Simd>(&self, simd: S, rows: &Heights) -> ([f32; PIXELS], [u8; PIXELS]) {
+        let at = self.quad.start as usize % BLOCK;
+        let [mut left, mut right] = [[0.0; PIXELS]; 2];
+        for i in 0..PIXELS {
+            left[i] = self.weights[0][at + i % QUAD];
+            right[i] = self.weights[1][at + i % QUAD];
+        }
+        let (mut scores, mut winners) = ([0.0; PIXELS], [0; PIXELS]);
+        let outs = S::as_mut_simd_f32s(&mut scores).0.iter_mut().zip(S::as_mut_simd_u32s(&mut winners).0);
+        let weights = S::as_simd_f32s(&rows.upper).0.iter().zip(S::as_simd_f32s(&rows.lower).0);
+        let weights = weights.zip(S::as_simd_f32s(&left).0.iter().zip(S::as_simd_f32s(&right).0));
+        for ((score, winner), ((upper, lower), (left, right))) in outs.zip(weights) {
+            (*score, *winner) = self.winners_of(simd, [*upper, *lower, *left, *right]);
+        }
+        let mut classes = [0; PIXELS];
+        for i in 0..PIXELS {
+            classes[i] = winners[i] as u8;
+        }
+        (scores, classes)
+    }
+
+    /// Scores and classes of pixels with these weights.
+    #[inline(always)]
+    fn winners_of<S: Simd>(&self, simd: S, [upper, lower, left, right]: [S::f32s; 4]) -> (S::f32s, S::u32s) {
+        let splat = |value| simd.splat_f32s(value);
+        let cell = self.quad.cell as usize;
         // No logit that comes here is lower than that; the first class of all wins when none is higher.
-        let (mut best, mut winner) = ([f32::NEG_INFINITY; QUAD], [0; QUAD]);
-        let (cell, start) = (self.quad.cell as usize, self.quad.start as usize);
-        let (left, right) = (&self.columns.left()[start..][..QUAD], &self.columns.right()[start..][..QUAD]);
+        let (mut best, mut winner) = (splat(f32::NEG_INFINITY), simd.splat_u32s(0));
+        let (mean, deviation) = self.moments.of(0);
+        let (mut means, mut deviations) = (splat(mean), splat(deviation));
         let mut word = 0;
         while let Some(mut bits) = self.cells.candidates(word, cell) {
             while bits != 0 {
@@ -234,17 +301,19 @@ impl Contest<'_> {
                 bits &= bits - 1;
                 let [a, b] = self.planes[0].pair(class, cell);
                 let [c, d] = self.planes[1].pair(class, cell);
-                let at_left = a * (1.0 - weight) + c * weight;
-                let at_right = b * (1.0 - weight) + d * weight;
-                for i in 0..QUAD {
-                    let value = at_left * left[i] + at_right * right[i];
-                    let wins = value > best[i];
-                    winner[i] = if wins { class as u32 } else { winner[i] };
-                    best[i] = if wins { value } else { best[i] };
-                }
+                let (a, c) = (simd.mul_f32s(splat(a), upper), simd.mul_f32s(splat(c), lower));
+                let (b, d) = (simd.mul_f32s(splat(b), upper), simd.mul_f32s(splat(d), lower));
+                let at_left = simd.mul_f32s(simd.add_f32s(a, c), left);
+                let value = simd.add_f32s(at_left, simd.mul_f32s(simd.add_f32s(b, d), right));
+                let wins = simd.greater_than_f32s(value, best);
+                let (mean, deviation) = self.moments.of(class as u8);
+                winner = simd.select_u32s(wins, simd.splat_u32s(class as u32), winner);
+                means = simd.select_f32s(wins, splat(mean), means);
+                deviations = simd.select_f32s(wins, splat(deviation), deviations);
+                best = simd.select_f32s(wins, value, best);
             }
             word += 1;
         }
-        (best, winner)
+        (simd.div_f32s(simd.sub_f32s(best, means), deviations), winner)
     }
 }
