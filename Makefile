@@ -50,7 +50,7 @@ bench-env: setup
 # About four minutes; nothing else should run meanwhile.
 bench-peers: bench-env
 	cargo build --release --locked
-	SML_PYTHON=$(CURDIR)/.python/bin/python target/release/sml bench --peers --json > target/bench-peers.json
+	SML_PYTHON=$(CURDIR)/.python/bin/python target/release/sml bench --peers --pin-threads --json > target/bench-peers.json
 	scripts/results_table.py keep target/bench-peers.json
 	scripts/results_table.py write
 	@scripts/results_table.py print target/bench-peers.json

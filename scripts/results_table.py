@@ -175,7 +175,8 @@ def cpu_table(whole: dict) -> str:
     named = [f"{name} {versions[key].split('+')[0]}" for key, name in libraries.items() if key in versions]
     load = machine.get("load_average")
     lines = [
-        f"Measured on {machine['cpu']} with {machine['threads']} threads ({machine['instruction_set']}; "
+        f"Measured on {machine['cpu']} with {machine['threads']}{' pinned' if machine.get('threads_pinned') else ''} threads "
+        f"({machine['instruction_set']}; "
         f"{', '.join(named)}), {machine['date'][:10]}, by `make bench-peers`"
         f"{'' if load is None else f'; load average before it {load:.2f}'}:",
         "",

@@ -109,7 +109,7 @@ fn cpu_results(different: &[Value], interrupted: bool) -> Value {
         row
     };
     let machine = json!({
-        "cpu": "Test(R) CPU 7 @ 2.0GHz", "threads": 2, "instruction_set": "avx2", "load_average": 0.25, "date": "2026-01-31",
+        "cpu": "Test(R) CPU 7 @ 2.0GHz", "threads": 2, "threads_pinned": true, "instruction_set": "avx2", "load_average": 0.25, "date": "2026-01-31",
         "device": "cpu", "gpu": null,
     });
     let results = [
@@ -140,7 +140,7 @@ fn results_on_the_cpu_become_the_other_table() {
     expect_success(&results_table(root, &["check"]));
     let written = fs::read_to_string(&readme).unwrap();
     for line in [
-        "Measured on Test(R) CPU 7 @ 2.0GHz with 2 threads (avx2; PyTorch 2.11.0, OpenCV 4.13.0), 2026-01-31, by \
+        "Measured on Test(R) CPU 7 @ 2.0GHz with 2 pinned threads (avx2; PyTorch 2.11.0, OpenCV 4.13.0), 2026-01-31, by \
          `make bench-peers`; load average before it 0.25:",
         "| median of a frame, all stages | 1x19x1024x2048 float32, full resolution | 1x19x1024x2048 float32, 1/4 resolution |",
         "| sml | **10.0 ms** | **8.0 ms** |",

@@ -35,6 +35,7 @@ mod run;
 mod serve;
 mod stats;
 mod stdout;
+mod threads;
 #[cfg(feature = "torch")]
 mod threshold;
 mod together;
@@ -57,6 +58,20 @@ use crate::{Engine, Error, Result, Warning};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// Keep each thread of the CPU engine on a processor of its own. For steady latencies on a machine that does little else: a
+    /// kernel may leave two threads on one processor for the length of a frame, those of virtual machines above all
+    #[arg(long, global = true, help_heading = "Threads")]
+    pin_threads: bool,
+}
+
+impl Cli {
+    fn run(self) -> Result<()> {
+        if self.pin_threads {
+            threads::pin()?;
+        }
+        self.command.run()
+    }
 }
 
 #[derive(Subcommand)]
@@ -117,7 +132,7 @@ const WRONG_USAGE: u8 = 2;
 
 /// Entry point of the program: parses `std::env::args`, runs the command, prints an error as one line.
 pub fn main() -> ExitCode {
-    match Cli::parse().command.run() {
+    match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sml: {}", on_one_line(&error.to_string()));

@@ -14,6 +14,7 @@ use super::columns::{BLOCK, Columns, QUAD};
 use super::element::Element;
 use super::exponential::exp;
 use super::maxima;
+use super::prefetch;
 use super::sampling::Sample;
 use super::standardize::{Task, standardize_winners};
 use crate::logits::LogitsData;
@@ -86,6 +87,8 @@ pub(super) fn tiles<S: Simd>(
     let mut non_finite = 0;
     for (i, (score, prediction)) in score.chunks_mut(TILE).zip(prediction.chunks_mut(TILE)).enumerate() {
         let (x, width) = (start + i * TILE, score.len());
+        // The next tile will be written.
+        prefetch::behind(score, TILE);
         match (task.upsampling, task.logits.data()) {
             (Some((_, columns)), _) => interpolate_columns(task, columns, x, scratch),
             (None, LogitsData::F32(data)) => gather(data, task, y, x, width, scratch),

@@ -1,7 +1,7 @@
 //! The machine: what it is, what disturbs it, and how much memory the process has taken.
 
 use super::report::Machine;
-use crate::cli::{doctor, today};
+use crate::cli::{doctor, threads, today};
 use crate::{Device, InstructionSet, Result};
 
 /// Where the system describes the caches of the first processor.
@@ -16,6 +16,7 @@ impl Machine {
         Ok(Self {
             cpu: doctor::processor(),
             threads: rayon::current_num_threads(),
+            threads_pinned: threads::are_pinned(),
             instruction_set: InstructionSet::chosen()?.name().to_owned(),
             cache_bytes: last_level_cache(),
             load_average: load_average(),

@@ -50,6 +50,13 @@ pub(super) struct Report {
     pub sweep: Option<Sweep>,
 }
 
+impl Machine {
+    /// How many threads, for people.
+    pub fn threads(&self) -> String {
+        format!("{} threads{}", self.threads, if self.threads_pinned { ", pinned" } else { "" })
+    }
+}
+
 /// Where it was run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -57,6 +64,8 @@ pub(super) struct Machine {
     pub cpu: Option<String>,
     /// Threads of the engine.
     pub threads: usize,
+    /// Each has a processor of its own (`--pin-threads`).
+    pub threads_pinned: bool,
     /// Vectors that the engine computes with on the CPU.
     pub instruction_set: String,
     /// Bytes of the last-level cache of the processor, where the system tells them.

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use super::case::{Case, ResultShape};
 use super::machine::available_bytes;
 use super::shape::{MOST_IMAGES, ResultArg};
+use crate::cli::threads;
 use crate::{Error, Result, Size, Suppression};
 
 /// What grows.
@@ -119,7 +120,8 @@ pub(super) fn axis_title(name: &str) -> &'static str {
 
 fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map(Arc::new)
+    pool.inspect(|pool| threads::pin_likewise(pool))
+        .map(Arc::new)
         .map_err(|error| Error::io("threads", "start", std::io::Error::other(error.to_string())))
 }
 

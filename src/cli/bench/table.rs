@@ -24,7 +24,8 @@ impl Report {
     }
 
     fn header(&self) -> String {
-        let Machine { cpu, threads, instruction_set, device, gpu, driver, load_average, .. } = &self.machine;
+        let Machine { cpu, instruction_set, device, gpu, driver, load_average, .. } = &self.machine;
+        let threads = self.machine.threads();
         let cpu = cpu.as_deref().unwrap_or(UNKNOWN);
         let gpu = gpu.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
         let driver = driver.as_ref().map(|release| format!(" (driver {release})")).unwrap_or_default();
@@ -44,7 +45,7 @@ impl Report {
             _ => "",
         };
         format!(
-            "sml {version} on {device}{gpu}{driver}; {cpu}, {threads} threads, {instruction_set}{load}\n{what}\n\
+            "sml {version} on {device}{gpu}{driver}; {cpu}, {threads}, {instruction_set}{load}\n{what}\n\
              {frames} frames after the first and {warmup} to warm up; {turns}{beside}{graph}\n{}",
             first(&self.first)
         )

@@ -91,6 +91,16 @@ fn the_first_frame_the_options_and_the_memory_are_told() {
     assert!(date.len() == 10 && date.starts_with("20"), "{date}");
 }
 
+#[test]
+fn pinned_threads_are_told() {
+    assert_eq!(report(&[])["machine"]["threads_pinned"], false);
+    if cfg!(target_os = "linux") {
+        assert_eq!(report(&["--pin-threads"])["machine"]["threads_pinned"], true);
+        let table = bench(&["--pin-threads", "--shape", "1x5x32x64", "--frames", "2"]).succeeded();
+        assert!(table.stdout().contains(" threads, pinned, "), "{}", table.stdout());
+    }
+}
+
 /// Names of all fields of an object and of those within it.
 fn fields(value: &Value, found: &mut BTreeSet<String>) {
     match value {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::Peer;
 use crate::cli::interrupt::Interrupt;
+use crate::cli::threads as engine_threads;
 use crate::{Error, Result};
 
 /// The peers and what drives them, which the program carries.
@@ -109,6 +110,9 @@ impl PeerProcess {
         command.arg(folder.join("drive.py")).arg(folder).arg(peer.name());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         command.env("OMP_NUM_THREADS", threads.to_string()).envs(ALLOCATOR);
+        if engine_threads::are_pinned() {
+            command.env("OMP_PROC_BIND", "true");
+        }
         // Nothing may stay behind when the folder goes.
         command
             .env("TORCHINDUCTOR_CACHE_DIR", folder.join("compiled"))

@@ -127,14 +127,15 @@ impl Report {
 
     /// A table a form of the logits.
     pub fn to_text(&self) -> String {
-        let Machine { cpu, threads, instruction_set, load_average, .. } = &self.machine;
+        let Machine { cpu, instruction_set, load_average, .. } = &self.machine;
+        let threads = self.machine.threads();
         let cpu = cpu.as_deref().unwrap_or("processor of unknown name");
         let load = |load: Option<f64>| load.map_or("unknown".to_owned(), |load| format!("{load:.2}"));
         let versions: Vec<String> =
             self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         let mut text = format!(
             "sml {} beside what runs in Python, in turns, on the same inputs; results were compared first\n\
-             {cpu}, {threads} threads, {instruction_set}; {}\n\
+             {cpu}, {threads}, {instruction_set}; {}\n\
              load average {} before, {} after\n",
             self.version,
             versions.join(", "),
