@@ -1,18 +1,13 @@
-//! Logits in NHWC order: the classes of a pixel lie side by side, and are turned over into the runs of a tile.
+//! Logits in NHWC order: the classes of a pixel lie side by side, and are turned over into runs of pixels, one a class.
 //!
-//! Few pixels at a time, so that they stay in the nearest cache while the classes are picked out of them; narrow logits are widened
-//! before, side by side, where vectors do it.
+//! Squares of as many pixels as classes go through 128-bit vectors.
+
+use bytemuck::Pod;
 
 use super::element::Element;
 use super::prefetch;
-use super::square;
+use super::square::Turn;
 use super::tile::{PITCH, TILE};
-
-/// Pixels that are widened together.
-pub(super) const PIXELS: usize = 32;
-
-/// Rows and columns of a square.
-const SIDE: usize = 4;
 
 /// Neighbouring pixels of an image, from the first one on.
 pub(super) struct Pixels<'a, T> {
@@ -22,94 +17,84 @@ pub(super) struct Pixels<'a, T> {
     pub classes: usize,
 }
 
-impl<T: Element> Pixels<'_, T> {
-    /// Puts the first `width` pixels, no more than [`TILE`], into a run of the tile for each class.
+impl<T: Element + Pod> Pixels<'_, T> {
+    /// Puts the first `width` pixels, no more than [`TILE`], as float32 into a run of [`PITCH`] elements for each class. 16-bit logits
+    /// are turned over as they are: half as much to move.
     #[inline(always)]
-    pub(super) fn turn_over(self, width: usize, widened: &mut [f32], tile: &mut [f32]) {
+    pub(super) fn turn_over_widened(self, width: usize, narrow: &mut [u16], tile: &mut [f32]) {
         let Self { logits, stride, classes } = self;
-        for from in (0..width).step_by(PIXELS) {
-            let count = PIXELS.min(width - from);
-            let pixels = &logits[from * stride..][..(count - 1) * stride + classes];
-            let (squares, stored) = (count / SIDE * SIDE, pixels);
-            let (pixels, pitch) = match T::as_f32(pixels) {
-                Some(pixels) => (pixels, stride),
-                None => (widen(pixels, stride, classes, widened), classes),
-            };
-            for i in (0..squares).step_by(SIDE) {
-                prefetch::far_ahead(&stored[i * stride..][..(SIDE - 1) * stride + classes]);
-                squares_of(pixels, pitch, classes, i, from + i, tile);
-            }
-            for class in 0..classes {
-                let run = &mut tile[class * PITCH + from..][..count];
-                for (i, out) in run.iter_mut().enumerate().skip(squares) {
-                    *out = pixels[i * pitch + class];
-                }
+        if let Some(logits) = T::as_f32(logits) {
+            return Pixels { logits, stride, classes }.turn_over(width, tile);
+        }
+        Pixels { logits: bytemuck::cast_slice(logits), stride, classes }.turn_over(width, narrow);
+        let runs = tile.chunks_exact_mut(PITCH).zip(narrow.chunks_exact(PITCH)).take(classes);
+        for (run, narrow) in runs {
+            for (out, logit) in run[..width].iter_mut().zip(bytemuck::cast_slice::<u16, T>(&narrow[..width]))
+            {
+                *out = logit.to_f32();
             }
         }
     }
 }
 
-/// Puts [`SIDE`] pixels from number `first` on into column `column` of the tile and the next ones: as many classes at once.
-#[inline(always)]
-fn squares_of(pixels: &[f32], pitch: usize, classes: usize, first: usize, column: usize, tile: &mut [f32]) {
-    // Not a closure: it would be compiled for the least of the instruction sets.
-    let pixels = &pixels[first * pitch..];
-    let rows = [
-        &pixels[..classes],
-        &pixels[pitch..][..classes],
-        &pixels[2 * pitch..][..classes],
-        &pixels[3 * pitch..][..classes],
-    ];
-    let [a, b, c, d] = [
-        rows[0].as_chunks::<SIDE>().0,
-        rows[1].as_chunks::<SIDE>().0,
-        rows[2].as_chunks::<SIDE>().0,
-        rows[3].as_chunks::<SIDE>().0,
-    ];
-    let runs = tile.as_chunks_mut::<{ SIDE * PITCH }>().0;
-    for ((((a, b), c), d), runs) in a.iter().zip(b).zip(c).zip(d).zip(runs) {
-        put(square::transposed([*a, *b, *c, *d]), column, runs);
-    }
-    if classes % SIDE == 0 {
-        return;
-    }
-    let last = [rows[0].last_chunk(), rows[1].last_chunk(), rows[2].last_chunk(), rows[3].last_chunk()];
-    if let [Some(a), Some(b), Some(c), Some(d)] = last {
-        // The last classes overlap those before: doing some twice changes nothing.
-        if let Some(runs) = tile[(classes - SIDE) * PITCH..].first_chunk_mut() {
-            put(square::transposed([*a, *b, *c, *d]), column, runs);
+impl<E: Copy> Pixels<'_, E> {
+    /// Puts the first `width` pixels into the runs.
+    #[inline(always)]
+    fn turn_over<const N: usize>(&self, width: usize, runs: &mut [E])
+    where
+        E: Turn<N>,
+    {
+        let Self { logits, stride, classes } = *self;
+        let squares = if classes < N { 0 } else { width / N * N };
+        for first in (0..squares).step_by(N) {
+            prefetch::far_ahead(&logits[first * stride..][..(N - 1) * stride + classes]);
+            self.turn_squares(first, runs);
         }
-        return;
+        for (class, run) in runs.chunks_exact_mut(PITCH).take(classes).enumerate() {
+            for (x, out) in run[..width].iter_mut().enumerate().skip(squares) {
+                *out = logits[x * stride + class];
+            }
+        }
     }
-    for (class, run) in tile.chunks_exact_mut(PITCH).take(classes).enumerate() {
-        for (row, out) in rows.iter().zip(&mut run[column..]) {
-            *out = row[class];
+
+    /// Puts `N` pixels from number `first` on, a multiple of `N`, into the runs.
+    #[inline(always)]
+    fn turn_squares<const N: usize>(&self, first: usize, runs: &mut [E])
+    where
+        E: Turn<N>,
+    {
+        let Self { logits, stride, classes } = *self;
+        let (logits, squares) = (&logits[first * stride..], classes / N);
+        let mut chunks: [&[[E; N]]; N] = [&[]; N];
+        let mut last = [[E::default(); N]; N];
+        // Not closures: they would be compiled for the least of the instruction sets.
+        for i in 0..N {
+            let pixel = &logits[i * stride..][..classes];
+            chunks[i] = &pixel.as_chunks::<N>().0[..squares];
+            if let Some(chunk) = pixel.last_chunk() {
+                last[i] = *chunk;
+            }
+        }
+        for (number, runs) in runs.chunks_exact_mut(N * PITCH).take(squares).enumerate() {
+            let mut square = [[E::default(); N]; N];
+            for i in 0..N {
+                square[i] = chunks[i][number];
+            }
+            put(E::turned(square), first, runs);
+        }
+        if classes % N != 0 {
+            // The last classes overlap those before: doing some twice changes nothing.
+            put(E::turned(last), first, &mut runs[(classes - N) * PITCH..][..N * PITCH]);
         }
     }
 }
 
-/// Puts four classes into their runs, a multiple of [`SIDE`] columns from their beginning.
+/// Puts `N` classes into their runs, a multiple of `N` columns from their beginning.
 #[inline(always)]
-fn put([a, b, c, d]: [[f32; SIDE]; SIDE], column: usize, runs: &mut [f32; SIDE * PITCH]) {
+fn put<E: Copy, const N: usize>(square: [[E; N]; N], column: usize, runs: &mut [E]) {
     // A mask instead of checks: the column is one of the tile's.
-    let column = column & (TILE - SIDE);
-    runs[column..column + SIDE].copy_from_slice(&a);
-    runs[PITCH + column..PITCH + column + SIDE].copy_from_slice(&b);
-    runs[2 * PITCH + column..2 * PITCH + column + SIDE].copy_from_slice(&c);
-    runs[3 * PITCH + column..3 * PITCH + column + SIDE].copy_from_slice(&d);
-}
-
-/// Pixels that lie `stride` apart as float32, one after the other.
-#[inline(always)]
-fn widen<'a, T: Element>(pixels: &[T], stride: usize, classes: usize, widened: &'a mut [f32]) -> &'a [f32] {
-    // Without gaps between the pixels it is one long run.
-    let length = if stride == classes { pixels.len() } else { classes };
-    let mut end = 0;
-    for pixel in pixels.chunks(stride.max(length)) {
-        for (out, logit) in widened[end..].iter_mut().zip(&pixel[..length]) {
-            *out = logit.to_f32();
-        }
-        end += length;
+    let column = column & (TILE - N);
+    for i in 0..N {
+        runs[i * PITCH + column..][..N].copy_from_slice(&square[i]);
     }
-    &widened[..end]
 }

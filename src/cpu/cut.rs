@@ -49,7 +49,9 @@ impl Cut {
             return Self { rows: height, lanes: 1, height, ahead: Some(ahead) };
         }
         for wanted in (1..=TALL_PER_THREAD).rev().map(|each| each * threads).filter(|&lanes| lanes <= most) {
-            let cut = Self::into(height, wanted, tall);
+            // Seams are a step of their own: where lanes are hardly taller, it would be half the work.
+            let least = if wanted > threads { 2 * tall } else { tall };
+            let cut = Self::into(height, wanted, least);
             // As many for every thread: in small images one more lane for some of them would be much of the frame.
             if cut.lanes == wanted {
                 return Self { ahead: Some(ahead), ..cut };

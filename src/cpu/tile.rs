@@ -7,9 +7,10 @@
 //! Upsampling interpolates vertically first: once a row for each source column, into scratch memory of
 //! classes x (source width); the horizontal step then takes two neighbours of it an output pixel.
 
+use bytemuck::Pod;
 use pulp::Simd;
 
-use super::channels_last::{self, Pixels};
+use super::channels_last::Pixels;
 use super::columns::{BLOCK, Columns, QUAD};
 use super::element::Element;
 use super::exponential::exp;
@@ -35,8 +36,8 @@ fn source_pitch(width: usize) -> usize {
 pub(super) struct Scratch {
     /// One run of [`TILE`] pixels a class.
     tile: Vec<f32>,
-    /// A few pixels of NHWC logits, as float32.
-    widened: Vec<f32>,
+    /// The same of 16-bit logits in NHWC order, before they are widened.
+    narrow: Vec<u16>,
     /// Upsampling: one run of source-width values a class, and the last of them again, interpolated vertically.
     source_rows: Vec<f32>,
     maximum: Vec<f32>,
@@ -52,7 +53,7 @@ impl Scratch {
     pub(super) fn new(classes: usize, source_width: usize) -> Self {
         Self {
             tile: vec![0.0; classes * PITCH],
-            widened: vec![0.0; classes * channels_last::PIXELS],
+            narrow: vec![0; classes * PITCH],
             source_rows: vec![0.0; classes * source_pitch(source_width)],
             maximum: vec![0.0; TILE],
             class: vec![0; TILE],
@@ -144,13 +145,20 @@ fn interpolate_columns(task: &Task<'_>, columns: &Columns, x: usize, scratch: &m
 
 /// Gathers the logits of `width` pixels from (y, x) on, at full resolution, into the tile.
 #[inline(always)]
-fn gather<T: Element>(data: &[T], task: &Task<'_>, y: usize, x: usize, width: usize, scratch: &mut Scratch) {
+fn gather<T: Element + Pod>(
+    data: &[T],
+    task: &Task<'_>,
+    y: usize,
+    x: usize,
+    width: usize,
+    scratch: &mut Scratch,
+) {
     let [_, class_stride, row_stride, stride] = task.logits.strides();
     let classes = task.logits.shape().classes;
     let start = y * row_stride + x * stride;
     if class_stride == 1 && stride != 1 {
         let pixels = Pixels { logits: &data[start..], stride, classes };
-        return pixels.turn_over(width, &mut scratch.widened, &mut scratch.tile);
+        return pixels.turn_over_widened(width, &mut scratch.narrow, &mut scratch.tile);
     }
     for (class, run) in scratch.tile.chunks_exact_mut(PITCH).take(classes).enumerate() {
         let from = &data[class * class_stride + start..];

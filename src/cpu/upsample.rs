@@ -57,8 +57,8 @@ impl Scratch {
     }
 }
 
-/// Scores as many of the first rows as lie between the same two rows of the logits, and tells how many. None when a logit that they depend on
-/// is not finite; nothing is written then.
+/// Scores as many of the first rows as lie between the same two rows of the logits, and tells how many: 0 when a logit that they
+/// depend on is not finite, and nothing is written then.
 #[inline(always)]
 pub(super) fn rows<S: Simd>(
     simd: S,

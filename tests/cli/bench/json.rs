@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{bench, number, report, stages};
+use super::{SMALL, bench, number, report, stages};
 
 #[test]
 fn the_json_states_what_was_measured() {
@@ -96,7 +96,7 @@ fn pinned_threads_are_told() {
     assert_eq!(report(&[])["machine"]["threads_pinned"], false);
     if cfg!(target_os = "linux") {
         assert_eq!(report(&["--pin-threads"])["machine"]["threads_pinned"], true);
-        let table = bench(&["--pin-threads", "--shape", "1x5x32x64", "--frames", "2"]).succeeded();
+        let table = bench(&["--pin-threads", SMALL[0], SMALL[1]]).succeeded();
         assert!(table.stdout().contains(" threads, pinned, "), "{}", table.stdout());
     }
 }
