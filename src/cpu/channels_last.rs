@@ -68,17 +68,17 @@ impl<E: Copy> Pixels<'_, E> {
         let mut chunks: [&[[E; N]]; N] = [&[]; N];
         let mut last = [[E::default(); N]; N];
         // Not closures: they would be compiled for the least of the instruction sets.
-        for i in 0..N {
+        for (i, (chunks, last)) in chunks.iter_mut().zip(&mut last).enumerate() {
             let pixel = &logits[i * stride..][..classes];
-            chunks[i] = &pixel.as_chunks::<N>().0[..squares];
+            *chunks = &pixel.as_chunks::<N>().0[..squares];
             if let Some(chunk) = pixel.last_chunk() {
-                last[i] = *chunk;
+                *last = *chunk;
             }
         }
         for (number, runs) in runs.chunks_exact_mut(N * PITCH).take(squares).enumerate() {
             let mut square = [[E::default(); N]; N];
-            for i in 0..N {
-                square[i] = chunks[i][number];
+            for (row, chunks) in square.iter_mut().zip(&chunks) {
+                *row = chunks[number];
             }
             put(E::turned(square), first, runs);
         }
@@ -94,7 +94,7 @@ impl<E: Copy> Pixels<'_, E> {
 fn put<E: Copy, const N: usize>(square: [[E; N]; N], column: usize, runs: &mut [E]) {
     // A mask instead of checks: the column is one of the tile's.
     let column = column & (TILE - N);
-    for i in 0..N {
-        runs[i * PITCH + column..][..N].copy_from_slice(&square[i]);
+    for (class, numbers) in square.iter().enumerate() {
+        runs[class * PITCH + column..][..N].copy_from_slice(numbers);
     }
 }

@@ -118,7 +118,7 @@ mod tests {
                     let needs = Needs { halo, ahead: Ahead { margin, reach } };
                     let cut = Cut::new(height, threads, 8.max(threads), needs);
                     let Some(ahead) = cut.ahead else { continue };
-                    assert!(cut.lanes % threads == 0, "{cut:?}");
+                    assert!(cut.lanes.is_multiple_of(threads), "{cut:?}");
                     for lane in 0..cut.lanes {
                         let suppressed = cut.inner(lane, ahead.margin);
                         let smoothed = cut.inner(lane, ahead.margin + ahead.reach);

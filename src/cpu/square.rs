@@ -95,9 +95,9 @@ mod tests {
         let rows: [[T; N]; N] =
             std::array::from_fn(|row| std::array::from_fn(|column| number(row * N + column)));
         let columns = T::turned(rows);
-        for row in 0..N {
-            for column in 0..N {
-                assert_eq!(columns[column][row], number(row * N + column));
+        for (column, numbers) in columns.iter().enumerate() {
+            for (row, got) in numbers.iter().enumerate() {
+                assert_eq!(*got, number(row * N + column));
             }
         }
         assert_eq!(columns, one_by_one(rows));

@@ -120,7 +120,7 @@ pub(super) fn axis_title(name: &str) -> &'static str {
 
 fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.inspect(|pool| threads::pin_likewise(pool))
+    pool.inspect(threads::pin_likewise)
         .map(Arc::new)
         .map_err(|error| Error::io("threads", "start", std::io::Error::other(error.to_string())))
 }
