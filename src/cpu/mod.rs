@@ -22,7 +22,7 @@ mod exponential;
 mod masks;
 mod maxima;
 mod moments;
-mod prefetch;
+pub(crate) mod prefetch;
 pub(crate) mod preprocess;
 mod rolling;
 pub(crate) mod sampling;

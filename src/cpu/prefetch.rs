@@ -26,7 +26,7 @@ pub(super) fn far_ahead<T>(run: &[T]) {
 
 /// Asks for as much memory as the run has, so many elements behind its beginning.
 #[inline(always)]
-pub(super) fn behind<T>(run: &[T], elements: usize) {
+pub(crate) fn behind<T>(run: &[T], elements: usize) {
     let start = run.as_ptr().wrapping_add(elements);
     for at in (0..run.len()).step_by(LINE / size_of::<T>()) {
         ask(start.wrapping_add(at));

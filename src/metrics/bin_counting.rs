@@ -9,6 +9,7 @@ use pulp::NullaryFnOnce;
 use super::histogram::{BINS, KEPT_BITS, KEYS_A_BIN};
 use super::keys::key;
 use super::ranking::{NORMAL, UNEXPECTED};
+use crate::cpu::prefetch;
 
 /// Entries of a table of counts: the bins of normal pixels, then those of unexpected ones.
 pub(super) const ENTRIES: usize = 2 * BINS;
@@ -19,6 +20,9 @@ pub(super) const IGNORED_BINS: usize = 16;
 /// Pixels whose bins are found before they are counted: the first is arithmetic in vectors, the second is not. Few enough for
 /// the processor to look past the counting at the pixels behind, and to have the loops unrolled.
 const GROUP: usize = 64;
+
+/// Pixels between those that are counted and those that memory is asked for: while a group is counted, the processor does not look past it.
+const AHEAD: usize = 2048;
 
 /// Pixels and the table that counts them.
 pub(super) struct Counting<'a> {
@@ -43,6 +47,8 @@ impl NullaryFnOnce for Counting<'_> {
         let mut entries = [0_u32; GROUP];
         let mut nan = false;
         for (scores, labels) in scores.iter().zip(labels) {
+            prefetch::behind(scores, AHEAD);
+            prefetch::behind(labels, AHEAD);
             nan |= find_entries(&mut entries, scores, labels);
             for &entry in &entries {
                 let count = &mut table[entry as usize % ENTRIES];
