@@ -14,23 +14,74 @@ use sml::{
     reference,
 };
 
+fn agrees_with_the_reference(frame: &Frame) -> Result<(), TestCaseError> {
+    prop_assume!(!has_near_ties(frame));
+    let exact = frame.logits.mapv(f64::from);
+    let want = reference::stages(exact.view(), &frame.params, Some(&frame.statistics), frame.size).unwrap();
+    let mut engine = frame.engine();
+    let map = engine.submit(&Logits::try_from(frame.logits.view()).unwrap(), frame.size).unwrap();
+    prop_assert_eq!(map.prediction, want.prediction.view());
+    prop_assert_eq!(map.non_finite, &want.non_finite[..]);
+    let scale = want.standardized.iter().fold(1.0_f64, |scale, v| scale.max(v.abs()));
+    for (got, want) in map.score.iter().zip(&want.smoothed) {
+        let error = (f64::from(*got) + want).abs();
+        prop_assert!(error <= 3e-6 * scale, "score {} instead of {}", got, -want);
+    }
+    Ok(())
+}
+
+fn layouts_and_narrow_types_agree(frame: &Frame) -> Result<(), TestCaseError> {
+    let half = frame.logits.mapv(f16::from_f32);
+    let brain = frame.logits.mapv(bf16::from_f32);
+    let channels_last =
+        |array: &Array4<f16>| array.view().permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned();
+    let nhwc = channels_last(&half);
+    let widened = Frame { logits: half.mapv(f16::to_f32), ..frame.clone() };
+    let want = widened.run(&mut widened.engine()).0;
+    let bits = |logits: Logits<'_>| -> Vec<u32> {
+        frame.engine().submit(&logits, frame.size).unwrap().score.iter().map(|v| v.to_bits()).collect()
+    };
+    let shape = frame.shape();
+    prop_assert_eq!(&bits(Logits::packed(half.as_slice().unwrap(), shape, Layout::Nchw).unwrap()), &want);
+    prop_assert_eq!(&bits(Logits::packed(nhwc.as_slice().unwrap(), shape, Layout::Nhwc).unwrap()), &want);
+    let permuted = Logits::try_from(nhwc.view().permuted_axes([0, 3, 1, 2])).unwrap();
+    prop_assert_eq!(&bits(permuted), &want);
+    // Columns first: neither the classes nor the pixels of a row lie side by side.
+    let columns = half.view().permuted_axes([0, 1, 3, 2]).as_standard_layout().into_owned();
+    let transposed = Logits::try_from(columns.view().permuted_axes([0, 1, 3, 2])).unwrap();
+    prop_assert_eq!(&bits(transposed), &want);
+    let widened = Frame { logits: brain.mapv(bf16::to_f32), ..frame.clone() };
+    let want = widened.run(&mut widened.engine()).0;
+    prop_assert_eq!(&bits(Logits::try_from(brain.view()).unwrap()), &want);
+    let nhwc = brain.view().permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned();
+    prop_assert_eq!(&bits(Logits::packed(nhwc.as_slice().unwrap(), shape, Layout::Nhwc).unwrap()), &want);
+    let want = frame.run(&mut frame.engine()).0;
+    let nhwc = frame.logits.view().permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned();
+    prop_assert_eq!(&bits(Logits::packed(nhwc.as_slice().unwrap(), shape, Layout::Nhwc).unwrap()), &want);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn engine_agrees_with_the_reference(frame in frames()) {
-        prop_assume!(!has_near_ties(&frame));
-        let exact = frame.logits.mapv(f64::from);
-        let want = reference::stages(exact.view(), &frame.params, Some(&frame.statistics), frame.size).unwrap();
-        let mut engine = frame.engine();
-        let map = engine.submit(&Logits::try_from(frame.logits.view()).unwrap(), frame.size).unwrap();
-        prop_assert_eq!(map.prediction, want.prediction.view());
-        prop_assert_eq!(map.non_finite, &want.non_finite[..]);
-        let scale = want.standardized.iter().fold(1.0_f64, |scale, v| scale.max(v.abs()));
-        for (got, want) in map.score.iter().zip(&want.smoothed) {
-            let error = (f64::from(*got) + want).abs();
-            prop_assert!(error <= 3e-6 * scale, "score {} instead of {}", got, -want);
-        }
+        agrees_with_the_reference(&frame)?;
+    }
+
+    /// More than a word of candidates tells apart, and squares of NHWC logits side by side and overlapping.
+    #[test]
+    fn many_classes_agree_with_the_reference(
+        (classes, height, width) in (10_usize..=80, 1_usize..=4, 2_usize..=12),
+        size in (1_usize..=8, 1_usize..=40).prop_map(|(height, width)| Size::new(height, width)),
+        (params, seed) in (frames::params(), any::<u64>()),
+    ) {
+        let logits = frames::logits(1, classes, height, width, seed);
+        let frame = Frame { logits, size, params, statistics: frames::statistics(classes, seed) };
+        agrees_with_the_reference(&frame)?;
+        layouts_and_narrow_types_agree(&frame)?;
+        let logits = frames::logits(1, classes, size.height, size.width, seed);
+        layouts_and_narrow_types_agree(&Frame { logits, ..frame })?;
     }
 
     #[test]
@@ -93,29 +144,7 @@ proptest! {
 
     #[test]
     fn layouts_and_narrow_types_agree_with_packed_float32(frame in frames()) {
-        let half = frame.logits.mapv(f16::from_f32);
-        let brain = frame.logits.mapv(bf16::from_f32);
-        let channels_last = |array: &Array4<f16>| {
-            array.view().permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()
-        };
-        let nhwc = channels_last(&half);
-        let widened = Frame { logits: half.mapv(f16::to_f32), ..frame.clone() };
-        let want = widened.run(&mut widened.engine()).0;
-        let bits = |logits: Logits<'_>| -> Vec<u32> {
-            frame.engine().submit(&logits, frame.size).unwrap().score.iter().map(|v| v.to_bits()).collect()
-        };
-        let shape = frame.shape();
-        prop_assert_eq!(&bits(Logits::packed(half.as_slice().unwrap(), shape, Layout::Nchw).unwrap()), &want);
-        prop_assert_eq!(&bits(Logits::packed(nhwc.as_slice().unwrap(), shape, Layout::Nhwc).unwrap()), &want);
-        let permuted = Logits::try_from(nhwc.view().permuted_axes([0, 3, 1, 2])).unwrap();
-        prop_assert_eq!(&bits(permuted), &want);
-        // Columns first: neither the classes nor the pixels of a row lie side by side.
-        let columns = half.view().permuted_axes([0, 1, 3, 2]).as_standard_layout().into_owned();
-        let transposed = Logits::try_from(columns.view().permuted_axes([0, 1, 3, 2])).unwrap();
-        prop_assert_eq!(&bits(transposed), &want);
-        let widened = Frame { logits: brain.mapv(bf16::to_f32), ..frame.clone() };
-        let want = widened.run(&mut widened.engine()).0;
-        prop_assert_eq!(&bits(Logits::try_from(brain.view()).unwrap()), &want);
+        layouts_and_narrow_types_agree(&frame)?;
     }
 
     #[test]

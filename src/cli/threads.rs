@@ -28,8 +28,11 @@ pub(super) fn pin() -> Result<()> {
     };
     let processors = processors().ok_or_else(refused)?;
     let done = rayon::broadcast(|thread| choose(&processors, &thread));
+    if done.contains(&false) {
+        return Err(refused());
+    }
     PINNED.store(true, Ordering::Relaxed);
-    if done.into_iter().all(|done| done) { Ok(()) } else { Err(refused()) }
+    Ok(())
 }
 
 /// Does for another pool what was done for the global one.

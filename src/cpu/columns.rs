@@ -1,6 +1,6 @@
 //! Where the columns of the output lie between those of the logits: the same for every row, and found once a frame.
 
-use super::sampling::{self, Sample};
+use super::sampling;
 
 /// Pixels of a quad that are computed together: upsampling is rarely by less.
 pub(super) const QUAD: usize = 4;
@@ -20,7 +20,6 @@ pub(super) struct Quad {
 
 /// The columns of the output.
 pub(super) struct Columns {
-    samples: Vec<Sample>,
     /// Weights of the left and of the right neighbour: whole blocks of them, and [`QUAD`] more, since a quad takes what is behind its end.
     left: Vec<f32>,
     right: Vec<f32>,
@@ -36,7 +35,6 @@ impl Columns {
     pub(super) fn new(width: usize) -> Self {
         let weights = || vec![0.0; width.next_multiple_of(BLOCK) + QUAD];
         Self {
-            samples: vec![Sample::default(); width],
             left: weights(),
             right: weights(),
             quads: Vec::with_capacity(width),
@@ -48,10 +46,10 @@ impl Columns {
     /// Places `width` columns between `input` ones. Allocates nothing.
     pub(super) fn place(&mut self, width: usize, input: usize, align_corners: bool) {
         self.width = width;
-        sampling::fill(&mut self.samples[..width], input, align_corners);
         self.quads.clear();
         self.blocks.clear();
-        for (x, sample) in self.samples[..width].iter().enumerate() {
+        for x in 0..width {
+            let sample = sampling::sample(x, width, input, align_corners);
             (self.left[x], self.right[x]) = (1.0 - sample.weight, sample.weight);
             if x % BLOCK == 0 {
                 self.blocks.push(self.quads.len());

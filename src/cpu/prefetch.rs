@@ -1,7 +1,8 @@
 //! Memory asked for before it is needed.
 //!
 //! A processor follows a few streams of memory by itself, but loses them at every page of 4 KiB, and a run of logits is as many
-//! streams as classes pass at once. So the loops over runs ask for what they will read a little later.
+//! streams as classes pass at once. So the loops over runs ask for what they will read a little later; and for what they will write, since
+//! a store to memory that no cache holds waits for it, too.
 
 /// Bytes between what is read and what is asked for. benches/NOTES.md has what other distances take.
 const AHEAD: usize = 1536;
